@@ -1,0 +1,252 @@
+"""`params.yaml` as frozen, typed, validated settings.
+
+The file is read in one place and refused as a whole: an unknown key, a wrong type or an
+impossible value ends in one `ParameterError` line with the key's full path. Below the
+stages the library takes plain arguments; only stages and `salt.profiles` read this.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from salt.errors import ParameterError
+
+PARAMS_FILE = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys and silent type conversion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Section):
+    source: Literal["demo", "tgs"]
+    raw: str
+    tile_format: Literal["native", "upscaled_202"]
+
+
+class Demo(Section):
+    blocks: Positive
+    test_blocks: Positive
+    inlines: Annotated[int, Field(ge=1, le=9)]
+    empty_share: Share
+
+    @model_validator(mode="after")
+    def _leaves_training_blocks(self) -> "Demo":
+        if self.test_blocks >= self.blocks:
+            raise ValueError(f"test_blocks must be below blocks ({self.blocks})")
+        return self
+
+
+class Index(Section):
+    folds: Annotated[list[Count], Field(min_length=2)]
+    scheme: Literal["section", "random"]
+    stack: Literal["volume", "depth", "none"]
+
+    @model_validator(mode="after")
+    def _folds_count_from_zero(self) -> "Index":
+        if self.folds != list(range(len(self.folds))):
+            raise ValueError(f"folds must be 0, 1, 2 ... without gaps, got {self.folds}")
+        return self
+
+
+class Synthesize(Section):
+    tiles: Count
+
+
+class Pretrain(Section):
+    epochs: Count
+    batch_size: Positive
+    learning_rate: PositiveFloat
+    weight_decay: Weight
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    patch_size: Positive
+
+
+class Model(Section):
+    architecture: Literal["hybrid", "unet"]
+    encoder: str
+    encoder_width: Positive
+    encoder_depths: list[Positive]
+    encoder_weights: str
+    decoder_channels: Annotated[list[Positive], Field(min_length=2)]
+    decoder_dropout: Annotated[float, Field(ge=0, lt=1)]
+    attention: Literal["scse", "none"]
+    input_size: Annotated[int, Field(ge=101)]
+    stack_width: Literal[1, 3]
+
+
+class Loss(Section):
+    dice_weight: Weight
+    bce_weight: Weight
+    focal_weight: Weight
+    focal_gamma: Weight
+    lovasz_weight: Weight
+    boundary_weight: Weight
+    presence_weight: Weight
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "Loss":
+        pixel_terms = ("dice", "bce", "focal", "lovasz", "boundary")
+        if not any(getattr(self, f"{term}_weight") for term in pixel_terms):
+            raise ValueError(f"all pixel weights are 0; set one of {', '.join(pixel_terms)}_weight")
+        return self
+
+
+class Augment(Section):
+    horizontal_flip: Share
+    affine: Share
+    shift: Share
+    zoom: Annotated[float, Field(ge=0, lt=1)]
+    shear: Annotated[float, Field(ge=0, le=45)]
+    brightness: Share
+    contrast: Share
+
+
+class Train(Section):
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
+    learning_rate: PositiveFloat
+    weight_decay: Weight
+    warmup_share: Annotated[float, Field(ge=0, lt=1)]
+    gradient_clip: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    early_stopping: Count
+    synthetic_share: Weight
+    precision: Literal["bf16", "fp32"]
+
+
+class Uncertainty(Section):
+    passes: Positive
+
+
+class Refine(Section):
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: PositiveFloat
+    width: Positive
+    adopt: Literal["auto", "always", "never"]
+
+
+class Ensemble(Section):
+    tta: Literal["flip", "none"]
+
+
+class Threshold(Section):
+    candidates: Positive
+    minimum_sizes: Annotated[list[Count], Field(min_length=1)]
+    presence_gates: Annotated[list[Share], Field(min_length=1)]
+
+
+class Report(Section):
+    gallery_tiles: Positive
+    bootstrap_samples: Positive
+
+
+class Runtime(Section):
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive
+    workers: Count
+    deterministic: bool
+
+
+class Params(Section):
+    """All of `params.yaml`; each attribute is the section of that name."""
+
+    seed: Count
+    data: Data
+    demo: Demo
+    index: Index
+    synthesize: Synthesize
+    pretrain: Pretrain
+    model: Model
+    loss: Loss
+    augment: Augment
+    train: Train
+    uncertainty: Uncertainty
+    refine: Refine
+    ensemble: Ensemble
+    threshold: Threshold
+    report: Report
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _stack_fits_source(self) -> "Params":
+        if self.data.source == "tgs" and self.index.stack == "volume":
+            raise ValueError("index.stack: volume needs a source with known inlines; use depth")
+        return self
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and validate the parameters.
+
+    Raises:
+        ParameterError: the file is missing or malformed, or a key is unknown, missing,
+            mistyped or impossible; the message names its full path.
+    """
+    return parse_params(read_yaml(path), str(path))
+
+
+def parse_params(content: dict[str, Any], origin: str = "params") -> Params:
+    """Validate parameters already read; `origin` names their file in messages."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParameterError(f"{origin}: {_first_problem(error)}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with YAML 1.2 floats, so that `1e-4` is a number.
+
+    Raises:
+        ParameterError: no such file, or not a YAML mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(), Loader=_Yaml12Loader)
+    except FileNotFoundError:
+        raise ParameterError(
+            f"{path}: no such file; expected the project's parameters. Run from the project's root."
+        ) from None
+    except yaml.YAMLError as error:
+        raise ParameterError(
+            f"{path}: not valid YAML ({' '.join(str(error).split())}). Mend the line it names."
+        ) from None
+    if not isinstance(content, dict):
+        raise ParameterError(
+            f"{path}: expected a mapping of sections, got {type(content).__name__}."
+        )
+    return content
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, where `1e-4` is text; DVC writes and reads YAML 1.2."""
+
+
+_Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(map(str, problem["loc"])) or "parameters"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key. Remove it, or see the keys in the committed params.yaml."
+    if problem["type"] == "missing":
+        return f"{key}: missing key. Add it, as in the committed params.yaml."
+    expected = problem["msg"].removeprefix("Value error, ")
+    if problem["loc"] and not isinstance(problem["input"], dict):
+        return f"{key}: got {problem['input']!r}; {expected[0].lower()}{expected[1:]}."
+    return f"{key}: {expected}."
