@@ -74,9 +74,7 @@ def read_csv(path: Path, text_columns: tuple[str, ...] = ("id",)) -> pd.DataFram
     """
     return _read(
         path,
-        lambda: pd.read_csv(
-            path, converters={name: str for name in text_columns}, float_precision="round_trip"
-        ),
+        lambda: pd.read_csv(path, converters={name: str for name in text_columns}),
     )
 
 

@@ -122,8 +122,15 @@ class Train(Section):
     gradient_clip: PositiveFloat
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     early_stopping: Count
+    validation_share: Annotated[float, Field(ge=0, lt=0.5)]
     synthetic_share: Weight
     precision: Literal["bf16", "fp32"]
+
+    @model_validator(mode="after")
+    def _stops_on_something(self) -> "Train":
+        if self.early_stopping and not self.validation_share:
+            raise ValueError("early_stopping needs validation tiles; set validation_share above 0")
+        return self
 
 
 class Uncertainty(Section):
@@ -134,6 +141,7 @@ class Refine(Section):
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: PositiveFloat
+    weight_decay: Weight
     width: Positive
     adopt: Literal["auto", "always", "never"]
 

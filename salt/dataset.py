@@ -1,0 +1,243 @@
+"""Tiles to tensors: 2.5-D stacks, deterministic epochs, loss-ready targets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from salt.augment import Augmentation
+from salt.errors import StoreError
+from salt.files import read_csv
+from salt.padding import pad
+from salt.seeding import derive_seed
+from salt.store import TileStore, open_store
+
+NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
+GREY_MEAN, GREY_STD = 0.47, 0.16  # of all TGS tiles, in [0, 1]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one batch at the tiles' own size.
+
+    Attributes:
+        images: float32 [B, C, H, W], normalised.
+        masks: float32 [B, 1, H, W] in {0, 1}.
+        valid: float32 [B, 1, H, W], 0 where the loss must not look.
+        distance: float32 [B, 1, H, W] signed distance to the salt boundary, negative inside,
+            as a share of the side; zero where a tile is all one class.
+        ids: the tiles' ids, for messages.
+    """
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    valid: torch.Tensor
+    distance: torch.Tensor
+    ids: list[str]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move every tensor."""
+        return Batch(
+            self.images.to(device),
+            self.masks.to(device),
+            self.valid.to(device),
+            self.distance.to(device),
+            self.ids,
+        )
+
+
+@dataclass(frozen=True)
+class LabelledTiles:
+    """Labelled tiles in memory, each with the rows of its stack.
+
+    Attributes:
+        images: uint8 [n, H, W]: every tile that a stack may need.
+        stacks: int64 [m, C]: rows of `images` for each labelled tile's channels.
+        masks, ignore: uint8 [m, H, W].
+        ids: m ids.
+    """
+
+    images: np.ndarray
+    stacks: np.ndarray
+    masks: np.ndarray
+    ignore: np.ndarray
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.stacks)
+
+    def subset(self, rows: np.ndarray) -> "LabelledTiles":
+        """Return the tiles at `rows`; images are shared, not copied."""
+        return LabelledTiles(
+            self.images,
+            self.stacks[rows],
+            self.masks[rows],
+            self.ignore[rows],
+            [self.ids[row] for row in rows],
+        )
+
+
+def open_stacks(ingest: Path, index: Path, width: int) -> tuple[TileStore, np.ndarray]:
+    """Open the tile store and return it with the stack rows of all its tiles."""
+    store = open_store(ingest)
+    return store, stack_rows(store, read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS), width)
+
+
+def stack_rows(store: TileStore, neighbours: pd.DataFrame, width: int) -> np.ndarray:
+    """Return int64 [n, width]: for every tile the rows of (previous, own, next).
+
+    A missing neighbour is replaced by the tile itself, so that a stack never shows a place
+    it does not belong to. `width` 1 is the tile alone.
+
+    Raises:
+        StoreError: the neighbour table is not about this store's tiles.
+    """
+    if list(neighbours["id"]) != list(store.table["id"]):
+        raise StoreError(
+            f"neighbours.csv has {len(neighbours)} tiles that are not the store's "
+            f"{len(store.table)} in order. Rerun the index stage with `dvc repro -f index`."
+        )
+    own = np.arange(len(store.table))
+    if width == 1:
+        return own[:, None]
+    columns = [_neighbour_rows(store, neighbours["previous"], own), own]
+    columns.append(_neighbour_rows(store, neighbours["next"], own))
+    return np.stack(columns, axis=1)
+
+
+def _neighbour_rows(store: TileStore, neighbour_ids: pd.Series, own: np.ndarray) -> np.ndarray:
+    named = (neighbour_ids != "").to_numpy()
+    rows = own.copy()
+    rows[named] = store.rows_of(list(neighbour_ids[named]))
+    return rows
+
+
+def labelled_tiles(store: TileStore, stacks: np.ndarray) -> LabelledTiles:
+    """Gather a store's labelled tiles, with all images in memory for their stacks."""
+    count = len(store.masks)
+    return LabelledTiles(
+        np.asarray(store.images),
+        stacks[:count],
+        np.asarray(store.masks),
+        np.asarray(store.ignore),
+        list(store.labelled["id"]),
+    )
+
+
+def normalise(stack: np.ndarray) -> torch.Tensor:
+    """Turn uint8 [..., H, W] into float32 with about zero mean and unit deviation."""
+    return (torch.from_numpy(stack.astype(np.float32)) / 255 - GREY_MEAN) / GREY_STD
+
+
+def signed_distance(mask: np.ndarray) -> np.ndarray:
+    """Return the distance of each pixel [H, W] to the salt boundary, as a share of the side.
+
+    Negative inside salt, positive outside, zero everywhere if the tile has one class only
+    (Kervadec et al. 2019, arXiv:1812.07032, eq. 5 and its reference implementation).
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    salt = mask.astype(bool)
+    if salt.all() or not salt.any():
+        return np.zeros(mask.shape, np.float32)
+    outside = distance_transform_edt(~salt)
+    inside = distance_transform_edt(salt) - 1
+    return (np.where(salt, -inside, outside) / len(mask)).astype(np.float32)
+
+
+class EpochDataset(Dataset):
+    """One epoch's samples in their order: (index into tiles, seed of its augmentation)."""
+
+    def __init__(
+        self,
+        tiles: LabelledTiles,
+        order: np.ndarray,
+        seeds: Sequence[int],
+        augmentation: Augmentation | None,
+        distances: bool,
+    ) -> None:
+        self.tiles, self.order, self.seeds = tiles, order, seeds
+        self.augmentation, self.distances = augmentation, distances
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(
+        self, position: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+        row = self.order[position]
+        stack = np.moveaxis(self.tiles.images[self.tiles.stacks[row]], 0, -1)  # [H, W, C]
+        mask, ignore = self.tiles.masks[row], self.tiles.ignore[row]
+        if self.augmentation is not None:
+            stack, mask, ignore = self.augmentation(
+                np.ascontiguousarray(stack), mask, ignore, self.seeds[position]
+            )
+        distance = signed_distance(mask) if self.distances else np.zeros(mask.shape, np.float32)
+        return np.moveaxis(stack, -1, 0), mask, ignore, distance, self.tiles.ids[row]
+
+
+def collate(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]]) -> Batch:
+    """Stack samples into one batch."""
+    stacks, masks, ignores, distances, ids = zip(*samples, strict=True)
+    return Batch(
+        images=normalise(np.stack(stacks)),
+        masks=torch.from_numpy(np.stack(masks).astype(np.float32))[:, None],
+        valid=1 - torch.from_numpy(np.stack(ignores).astype(np.float32))[:, None],
+        distance=torch.from_numpy(np.stack(distances))[:, None],
+        ids=list(ids),
+    )
+
+
+def training_batches(
+    tiles: LabelledTiles,
+    *,
+    epoch: int,
+    seed: int,
+    batch_size: int,
+    augmentation: Augmentation | None,
+    distances: bool = False,
+    extra: LabelledTiles | None = None,
+    extra_count: int = 0,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Yield one shuffled, augmented epoch; the last incomplete batch is left out.
+
+    Args:
+        seed: with `epoch`, decides the order and every augmentation.
+        distances: also compute signed distance maps, after augmentation.
+        extra, extra_count: that many tiles drawn anew each epoch from `extra` (synthetic
+            tiles) join the epoch.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "order", epoch))
+    order = np.arange(len(tiles))
+    if extra is not None and extra_count and len(extra):
+        drawn = rng.choice(len(extra), size=extra_count, replace=extra_count > len(extra))
+        order = np.concatenate([order, len(tiles) + drawn])
+        tiles = _joined(tiles, extra)
+    order = rng.permutation(order)
+    order = order[: len(order) - len(order) % batch_size] if len(order) >= batch_size else order
+    seeds = [derive_seed(seed, "augment", epoch, int(position)) for position in range(len(order))]
+    dataset = EpochDataset(tiles, order, seeds, augmentation, distances)
+    yield from DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
+
+
+def ordered_batches(
+    images: np.ndarray, stacks: np.ndarray, batch_size: int, input_size: int
+) -> Iterator[torch.Tensor]:
+    """Yield normalised stacks padded to the network's input, in order: [B, C, P, P]."""
+    for start in range(0, len(stacks), batch_size):
+        yield pad(normalise(images[stacks[start : start + batch_size]]), input_size)
+
+
+def _joined(tiles: LabelledTiles, extra: LabelledTiles) -> LabelledTiles:
+    return LabelledTiles(
+        np.concatenate([tiles.images, extra.images]),
+        np.concatenate([tiles.stacks, extra.stacks + len(tiles.images)]),
+        np.concatenate([tiles.masks, extra.masks]),
+        np.concatenate([tiles.ignore, extra.ignore]),
+        [*tiles.ids, *extra.ids],
+    )

@@ -1,0 +1,126 @@
+"""Resume state: everything that makes a continued run equal an undisturbed one, in one file.
+
+The file is a safetensors (nothing is unpickled) of weights, averages, optimiser moments and
+random states, with the counters and the history as JSON in its metadata; it is replaced
+atomically after each epoch, so a kill at any moment leaves the last finished epoch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from salt.errors import TrainingError
+from salt.files import replacing
+
+STATE = "state.safetensors"
+FRAME = ("salt.errors", "salt.params", "salt.tracking", "salt.files")  # cannot change a weight
+
+
+def resume_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
+    """Return the folder for a run's resume state, keyed by all that decides its result.
+
+    It lies under `.salt/resume` of the original DVC root (a queued experiment runs in a
+    copied workspace that vanishes with it). The key digests the stage's name with its fold,
+    the settings, the bytes of the input files and the code of every `salt` module loaded.
+    """
+    digest = hashlib.sha256(json.dumps([stage, settings], sort_keys=True).encode())
+    for path in [*sorted(inputs), *_loaded_sources()]:
+        digest.update(path.name.encode())
+        with path.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    return root / ".salt" / "resume" / f"{stage.replace('@', '-')}-{digest.hexdigest()[:16]}"
+
+
+def save_state(folder: Path, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
+    """Replace the state in `folder` as one file."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(folder / STATE) as part:
+        save_file(contiguous, part, metadata={"counters": json.dumps(counters)})
+
+
+def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Return (tensors, counters) of the last finished epoch, or None if there is none.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            return tensors, json.loads(handle.metadata()["counters"])
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise TrainingError(
+            f"{path}: damaged resume state ({error}). Delete {folder} to start anew."
+        ) from error
+
+
+def discard(folder: Path) -> None:
+    """Delete a finished run's resume state."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with `prefix` before each name."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def unprefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return those tensors whose name starts with `prefix`, without it."""
+    return {k.removeprefix(prefix): tensor for k, tensor in tensors.items() if k.startswith(prefix)}
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Flatten the optimiser's moments and step counts to `INDEX.NAME`."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Undo `optimiser_tensors` on a new optimiser of the same parameters."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def random_states() -> dict[str, torch.Tensor]:
+    """Return torch's random states: the CPU's and, where there is one, each GPU's."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_random_states(states: dict[str, torch.Tensor]) -> None:
+    """Undo `random_states`."""
+    torch.set_rng_state(states["cpu"])
+    for name, state in states.items():
+        if name.startswith("cuda"):
+            torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
+
+
+def _loaded_sources() -> list[Path]:
+    modules = [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("salt.") and name not in FRAME
+    ]
+    return [Path(module.__file__) for module in modules if module.__file__]

@@ -1,0 +1,31 @@
+"""Where to compute."""
+
+import os
+
+import torch
+
+from salt.errors import TrainingError
+
+
+def open_device(name: str, threads: int, deterministic: bool) -> torch.device:
+    """Return the device, with torch's thread count and determinism set.
+
+    Args:
+        name: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        deterministic: on a GPU use only kernels whose result does not vary.
+
+    Raises:
+        TrainingError: `cuda` is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "runtime.device is cuda, but torch sees no GPU; expected a CUDA device. "
+            "Set runtime.device to auto or cpu."
+        )
+    torch.set_num_threads(threads)
+    kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    return torch.device(kind)

@@ -1,0 +1,103 @@
+"""Masked pretraining of the segmentation network on all tiles, labelled or not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from salt.augment import Augmentation
+from salt.dataset import Batch, LabelledTiles, open_stacks, training_batches
+from salt.files import write_csv
+from salt.fit.loop import Fit, FitConfig, Report
+from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
+from salt.models.segmenter import ModelConfig, Segmenter, save_model
+from salt.padding import pad
+from salt.seeding import derive_seed
+
+
+def read_images(ingest: Path, index: Path, stack_width: int) -> LabelledTiles:
+    """Return all tiles that are not constant, train and test alike, with blank masks.
+
+    A constant tile has nothing to be drawn from what is left of it.
+    """
+    store, stacks = open_stacks(ingest, index, stack_width)
+    rows = np.flatnonzero(~store.table["is_constant"].to_numpy(bool))
+    blank = np.broadcast_to(np.zeros((), np.uint8), (len(rows), *store.images.shape[1:]))
+    ids = list(store.table["id"].iloc[rows])
+    return LabelledTiles(np.asarray(store.images), stacks[rows], blank, blank, ids)
+
+
+class PretrainingTask:
+    """Fit a `MaskedModel` to images alone; see `salt.fit.loop.Task`."""
+
+    name = "pretrain"
+
+    def __init__(
+        self,
+        tiles: LabelledTiles,
+        augmentation: Augmentation,
+        *,
+        batch_size: int,
+        mask_ratio: float,
+        patch_size: int,
+        seed: int,
+        workers: int,
+    ) -> None:
+        self.tiles, self.augmentation, self.batch_size = tiles, augmentation, batch_size
+        self.mask_ratio, self.patch_size = mask_ratio, patch_size
+        self.seed, self.workers = seed, workers
+        self.squares = torch.Generator()
+
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max(len(self.tiles) // self.batch_size, 1)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the epoch's augmented batches, the hidden squares reseeded for the epoch."""
+        self.squares.manual_seed(derive_seed(self.seed, "squares", epoch))
+        return training_batches(
+            self.tiles,
+            epoch=epoch,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation,
+            workers=self.workers,
+        )
+
+    def loss(self, model: MaskedModel, batch: Batch) -> torch.Tensor:
+        """Hide squares of the padded batch and return the error in drawing them."""
+        size = model.segmenter.config.input_size
+        images = pad(batch.images, size).contiguous(memory_format=torch.channels_last)
+        hidden = random_squares(
+            len(images), size, self.patch_size, self.mask_ratio, self.squares
+        ).to(images.device)
+        return reconstruction_loss(model(images, hidden).float(), images, hidden)
+
+    def validate(self, model: MaskedModel) -> dict[str, float]:
+        """Nothing is chosen by score here: the last epoch counts."""
+        return {}
+
+
+def pretrain(
+    task: PretrainingTask,
+    model_config: ModelConfig,
+    fit_config: FitConfig,
+    *,
+    out: Path,
+    resume: Path,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """Pretrain and write weights.safetensors, config.json and history.csv to `out`.
+
+    The heads' weights are written too, so that the folder is a whole model; training leaves
+    them out. With 0 epochs the weights are the random ones, and training starts from them.
+    """
+    model = MaskedModel(Segmenter(model_config))
+    state, history = Fit(model, task, fit_config, resume, device).run(report)
+    model.load_state_dict(state)
+    save_model(model.segmenter.state_dict(), model_config, out)
+    write_csv(
+        out / "history.csv", history.reindex(columns=["epoch", "learning_rate", "train_loss"])
+    )

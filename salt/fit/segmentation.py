@@ -1,0 +1,213 @@
+"""Train one fold's segmentation network and predict the tiles it has not seen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from salt.augment import Augmentation
+from salt.dataset import (
+    Batch,
+    LabelledTiles,
+    labelled_tiles,
+    open_stacks,
+    training_batches,
+)
+from salt.errors import StoreError, TrainingError
+from salt.files import read_csv, write_array, write_csv
+from salt.fit.loop import Fit, FitConfig, Report
+from salt.losses.compound import LossConfig, compound_loss
+from salt.metrics import mean_score
+from salt.models.predict import predict
+from salt.models.segmenter import WEIGHTS, ModelConfig, Segmenter, save_model
+from salt.models.weights import load_weights
+from salt.padding import crop, pad
+from salt.seeding import derive_seed
+from salt.store import open_store
+
+HEADS = ("mask_head.", "presence_head.")  # drawn anew: pretraining knows nothing of salt
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """What one fold's training may and may not see.
+
+    Attributes:
+        training: tiles to learn from; validation: tiles of other groups that choose the epoch.
+        synthetic: labelled synthetic tiles, possibly none.
+        images, stacks: every tile of the store and its stack's rows.
+        held_out: rows of the fold's own tiles.
+        ids: their ids.
+    """
+
+    training: LabelledTiles
+    validation: LabelledTiles
+    synthetic: LabelledTiles
+    images: np.ndarray
+    stacks: np.ndarray
+    held_out: np.ndarray
+    ids: list[str]
+
+
+def read_fold(
+    ingest: Path,
+    index: Path,
+    synthesize: Path,
+    *,
+    fold: int,
+    stack_width: int,
+    validation_share: float,
+    seed: int,
+) -> FoldData:
+    """Split the labelled tiles for one fold.
+
+    The validation tiles are whole groups (sections; blocks of the demo) of the training
+    folds, about `validation_share` of them, so that the fold's own tiles choose nothing.
+
+    Raises:
+        StoreError: folds.csv is not about this store, or has no such fold.
+    """
+    store, stacks = open_stacks(ingest, index, stack_width)
+    folds = read_csv(index / "folds.csv")
+    if list(folds["id"]) != list(store.labelled["id"]):
+        raise StoreError(
+            f"{index}/folds.csv is not about the {len(store.masks)} labelled tiles of {ingest}. "
+            "Rerun the index stage with `dvc repro -f index`."
+        )
+    in_fold = (folds["fold"] == fold).to_numpy()
+    if not in_fold.any() or in_fold.all():
+        raise StoreError(
+            f"{index}/folds.csv: fold {fold} has {in_fold.sum()} of {len(folds)} tiles; expected "
+            "some and not all. Check index.folds and rerun the index stage."
+        )
+    tiles = labelled_tiles(store, stacks)
+    rows = np.flatnonzero(~in_fold)
+    chosen = _whole_groups(folds["group"].to_numpy()[rows], validation_share, seed)
+    return FoldData(
+        training=tiles.subset(rows[~chosen]),
+        validation=tiles.subset(rows[chosen]),
+        synthetic=_synthetic_tiles(synthesize, stack_width),
+        images=tiles.images,
+        stacks=stacks,
+        held_out=np.flatnonzero(in_fold),
+        ids=list(folds["id"][in_fold]),
+    )
+
+
+def _synthetic_tiles(folder: Path, stack_width: int) -> LabelledTiles:
+    store = open_store(folder)
+    return labelled_tiles(store, np.repeat(np.arange(len(store.table))[:, None], stack_width, 1))
+
+
+def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Choose random groups until they hold `share` of the tiles; return a bool per tile."""
+    names, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(names))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    return np.isin(groups, names[order[before < round(share * len(groups))]])
+
+
+class SegmentationTask:
+    """Fit a `Segmenter` to labelled tiles; see `salt.fit.loop.Task`."""
+
+    def __init__(
+        self,
+        name: str,
+        data: FoldData,
+        loss: LossConfig,
+        augmentation: Augmentation,
+        *,
+        batch_size: int,
+        synthetic_share: float,
+        precision: str,
+        seed: int,
+        workers: int,
+    ) -> None:
+        self.name, self.data, self.loss_config = name, data, loss
+        self.augmentation, self.precision = augmentation, precision
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        drawn = round(synthetic_share * len(data.training)) if len(data.synthetic) else 0
+        self.synthetic_count = drawn
+
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max((len(self.data.training) + self.synthetic_count) // self.batch_size, 1)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the epoch's augmented batches."""
+        return training_batches(
+            self.data.training,
+            epoch=epoch,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation,
+            distances=self.loss_config.boundary_weight > 0,
+            extra=self.data.synthetic,
+            extra_count=self.synthetic_count,
+            workers=self.workers,
+        )
+
+    def loss(self, model: Segmenter, batch: Batch) -> torch.Tensor:
+        """Return the compound loss on the tiles' own pixels; padding is cropped off first."""
+        size = batch.images.shape[-1]
+        padded = pad(batch.images, model.config.input_size)
+        output = model(padded.contiguous(memory_format=torch.channels_last))
+        output = output._replace(mask_logits=crop(output.mask_logits, size))
+        return compound_loss(output, batch.masks, batch.valid, batch.distance, self.loss_config)
+
+    def validate(self, model: Segmenter) -> dict[str, float]:
+        """Return the metric at threshold 0.5 on the validation tiles."""
+        tiles = self.data.validation
+        if not len(tiles):
+            return {}
+        probability, _ = predict(
+            model, tiles.images, tiles.stacks, precision=self.precision, name=""
+        )
+        score = mean_score(probability > 0.5, tiles.masks, tiles.ignore)
+        return {"validation_score": float(score)}
+
+
+def fit_fold(
+    task: SegmentationTask,
+    model_config: ModelConfig,
+    fit_config: FitConfig,
+    *,
+    pretrained: Path | None,
+    out: Path,
+    resume: Path,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """Train on all but one fold and write weights, history and out-of-fold predictions.
+
+    Args:
+        pretrained: folder of pretrained weights for encoder, stem and decoder, or None.
+        out: gets weights.safetensors, config.json, history.csv, oof_probability.npy
+            (float16 [n, S, S]) and oof_tiles.csv (id, presence).
+        resume: folder for the state after each epoch.
+    """
+    if len(task.data.training) < task.batch_size:
+        raise TrainingError(
+            f"{task.name}: {len(task.data.training)} training tiles are fewer than a batch of "
+            f"{task.batch_size}. Lower train.batch_size or train.validation_share."
+        )
+    model = Segmenter(model_config)
+    if pretrained is not None:
+        matched = load_weights(model, pretrained / WEIGHTS, leave=HEADS)
+        print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors pretrained")
+    state, history = Fit(model, task, fit_config, resume, device).run(report)
+    model.load_state_dict(state)
+    probability, presence = predict(
+        model.eval(),
+        task.data.images,
+        task.data.stacks[task.data.held_out],
+        precision=task.precision,
+        name=f"{task.name} out-of-fold",
+    )
+    save_model(state, model_config, out)
+    write_csv(out / "history.csv", history)
+    write_array(out / "oof_probability.npy", probability.astype(np.float16))
+    write_csv(out / "oof_tiles.csv", pd.DataFrame({"id": task.data.ids, "presence": presence}))

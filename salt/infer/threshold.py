@@ -1,0 +1,209 @@
+"""Choose the decision rule (threshold, minimum size, presence gate) for the score itself.
+
+Scores are summed as integer tenths, so equal rules tie exactly. No tile is scored with a
+rule it helped to choose: each fold gets the best rule of the other folds. The rule for
+tiles without truth is the best on all folds, and its score on those same tiles is
+reported as what it is, in-sample.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salt.errors import StoreError
+from salt.files import read_array, read_csv, read_json, write_csv, write_json
+from salt.infer.evidence import Evidence, gather_evidence
+from salt.infer.rule import DEFAULT_RULE, Grid, Rule, apply_rule
+from salt.metrics import bootstrap_interval, paired_gain, tile_scores
+from salt.seeding import generator
+from salt.store import TileStore, open_store
+
+RESAMPLES = 2000  # behind each interval: its ends then wobble by 3 % of its half-width
+_TILES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A rule and how it was judged.
+
+    Attributes:
+        rule: the best rule on all tiles, for tiles that have no truth.
+        in_sample_score: its mean score on those same tiles; flattering by construction.
+        fold_rules: for each fold, the best rule on the other folds.
+        scores: float64 [n], each tile under the rule of its fold; no tile chose its own rule.
+    """
+
+    rule: Rule
+    in_sample_score: float
+    fold_rules: dict[int, Rule]
+    scores: np.ndarray
+
+
+def fit_rule(ensemble: Path, ingest: Path, output: Path, grid: Grid, seed: int) -> None:
+    """Write the rule, the cross-fitted score of each labelled tile and a summary to `output`.
+
+    Args:
+        ensemble: folder of `oof_probability.npy` and `oof_tiles.csv`.
+        ingest: folder of the tile store with the truth.
+        output: folder of `rule.json`, `scores.csv` (id, fold, score) and `summary.json`.
+        grid: the rules to choose from.
+        seed: root seed of the intervals' resampling.
+
+    Raises:
+        StoreError: the inputs are incomplete, or do not belong together.
+    """
+    store = open_store(ingest)
+    probability = read_array(ensemble / "oof_probability.npy")
+    tiles = _read_out_of_fold_tiles(ensemble / "oof_tiles.csv", store)
+    folds, presence = tiles["fold"].to_numpy(), tiles["presence"].to_numpy(np.float64)
+    ignore = store.ignore if store.ignore.any() else None
+    choice = choose_rule(gather_evidence(probability, presence, store.masks, ignore, grid), folds)
+    default_scores = _default_scores(probability, presence, store)
+    write_csv(output / "scores.csv", tiles[["id", "fold"]].assign(score=choice.scores))
+    write_json(output / "summary.json", _summary(choice, default_scores, folds, seed))
+    write_json(output / "rule.json", asdict(choice.rule))
+
+
+def read_rule(path: Path) -> Rule:
+    """Read the rule that the threshold stage wrote.
+
+    Raises:
+        StoreError: no such file, or it does not hold a rule.
+    """
+    content = read_json(path)
+    try:
+        return _checked_rule(**content)
+    except (TypeError, ValueError):
+        raise StoreError(
+            f"{path}: got {content!r}; expected a threshold and a presence_gate from 0 to 1 and a "
+            "minimum_size of 0 or more pixels. Rerun the threshold stage."
+        ) from None
+
+
+def choose_rule(evidence: Evidence, folds: np.ndarray) -> Choice:
+    """Choose the rule on all tiles, and score each fold with the rule chosen on the others.
+
+    `folds` is int [n].
+
+    Raises:
+        StoreError: there are fewer than two folds.
+    """
+    names = np.unique(folds)
+    if len(names) < 2:
+        raise StoreError(
+            f"out-of-fold tiles come from folds {names.tolist()}; expected at least two, because "
+            "each fold is scored with a rule chosen on the others. Rerun the ensemble stage."
+        )
+    totals = _total_tenths(evidence, folds == names[:, None])  # [F, S, G, T]
+    scores = np.empty(len(folds))
+    fold_rules = {}
+    for name, own in zip(names.tolist(), totals, strict=True):
+        fold_rules[name] = _best_rule(totals.sum(axis=0) - own, evidence.grid)
+        held_out = folds == name
+        scores[held_out] = evidence.scores(fold_rules[name])[held_out]
+    rule = _best_rule(totals.sum(axis=0), evidence.grid)
+    return Choice(rule, float(evidence.scores(rule).mean()), fold_rules, scores)
+
+
+def _checked_rule(threshold: float, minimum_size: int, presence_gate: float) -> Rule:
+    possible = 0 < threshold < 1 and 0 <= presence_gate <= 1 and minimum_size >= 0
+    if not possible or int(minimum_size) != minimum_size:
+        raise ValueError
+    return Rule(float(threshold), int(minimum_size), float(presence_gate))
+
+
+def _total_tenths(evidence: Evidence, members: np.ndarray) -> np.ndarray:
+    """Sum the tenths of each group of tiles under every rule: int64 [F, S, G, T].
+
+    `members` is bool [F, n]. A rule changes a tile from its empty score to that of its
+    mask, so the groups' sums of that change are one matrix product per minimum size.
+    """
+    grid = evidence.grid
+    passes = ~(evidence.presence < grid.presence_gates[:, None])  # [G, n]
+    groups = (members[:, None] & passes).reshape(-1, members.shape[1])  # [F * G, n]
+    change = evidence.tenths - evidence.empty_tenths[:, None]  # [n, T]
+    totals = [
+        groups.astype(np.float64) @ np.where(evidence.areas >= size, change, 0)
+        for size in grid.minimum_sizes
+    ]
+    by_size = np.stack(totals).reshape(len(totals), len(members), len(passes), -1)
+    base = members.astype(np.int64) @ evidence.empty_tenths
+    return by_size.transpose(1, 0, 2, 3).astype(np.int64) + base[:, None, None, None]
+
+
+def _best_rule(totals: np.ndarray, grid: Grid) -> Rule:
+    """Return the rule of the highest total [S, G, T].
+
+    Of equal rules the smallest size wins, then the lowest gate, which interfere least;
+    of equal thresholds the middle of their longest run, which is safest from its edges.
+    """
+    best = totals == totals.max()
+    size, gate = np.argwhere(best.any(axis=2))[0]
+    column = _middle_of_longest_run(np.flatnonzero(best[size, gate]))
+    return Rule(
+        float(grid.thresholds[column]),
+        int(grid.minimum_sizes[size]),
+        float(grid.presence_gates[gate]),
+    )
+
+
+def _middle_of_longest_run(columns: np.ndarray) -> int:
+    runs = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
+    longest = max(runs, key=len)
+    return int(longest[(len(longest) - 1) // 2])
+
+
+def _read_out_of_fold_tiles(path: Path, store: TileStore) -> pd.DataFrame:
+    tiles = read_csv(path)
+    missing = [name for name in ("id", "fold", "presence") if name not in tiles.columns]
+    if missing or tiles["id"].tolist() != store.labelled["id"].tolist():
+        problem = f"no column {missing[0]!r}" if missing else f"{len(tiles)} other or unordered ids"
+        raise StoreError(
+            f"{path}: {problem}; expected id, fold, presence of all {len(store.masks)} labelled "
+            "tiles in the tile store's order. Rerun the ensemble stage."
+        )
+    return tiles
+
+
+def _default_scores(probability: np.ndarray, presence: np.ndarray, store: TileStore) -> np.ndarray:
+    """Return the score of each tile under the rule one would use without choosing."""
+    scores = np.empty(len(probability))
+    for start in range(0, len(probability), _TILES_AT_ONCE):
+        part = slice(start, start + _TILES_AT_ONCE)
+        masks = apply_rule(probability[part], presence[part], DEFAULT_RULE)
+        scores[part] = tile_scores(masks, store.masks[part], store.ignore[part])
+    return scores
+
+
+def _summary(
+    choice: Choice, default_scores: np.ndarray, folds: np.ndarray, seed: int
+) -> dict[str, Any]:
+    def interval(values: np.ndarray, name: str) -> dict[str, float]:
+        low, high = bootstrap_interval(values, RESAMPLES, generator(seed, "threshold", name))
+        return {"score": float(values.mean()), "low": low, "high": high}
+
+    gain = paired_gain(
+        choice.scores, default_scores, RESAMPLES, generator(seed, "threshold", "gain")
+    )
+    return {
+        "tiles": len(folds),
+        "resamples": RESAMPLES,
+        "rule": asdict(choice.rule),
+        "cross_fitted": interval(choice.scores, "cross_fitted"),
+        "in_sample_score_at_final_rule": choice.in_sample_score,
+        "default_rule": asdict(DEFAULT_RULE) | interval(default_scores, "default"),
+        "gain_over_default": gain._asdict(),
+        "folds": [
+            {
+                "fold": fold,
+                "tiles": int((folds == fold).sum()),
+                "rule": asdict(rule),
+                "score": float(choice.scores[folds == fold].mean()),
+                "default_score": float(default_scores[folds == fold].mean()),
+            }
+            for fold, rule in choice.fold_rules.items()
+        ],
+    }

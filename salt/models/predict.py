@@ -1,0 +1,76 @@
+"""Run a segmentation network over many tiles: probabilities at the tiles' own size."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from salt.dataset import ordered_batches
+from salt.models.segmenter import Segmentation, Segmenter
+from salt.padding import crop
+
+BATCH_SIZE = 64
+
+
+def predict(
+    model: Segmenter,
+    images: np.ndarray,
+    stacks: np.ndarray,
+    *,
+    flip: bool = False,
+    precision: str = "fp32",
+    name: str = "predict",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return salt probability float32 [n, S, S] and presence probability float32 [n].
+
+    Args:
+        model: in evaluation mode.
+        images: uint8 [m, S, S]; stacks: int64 [n, C] rows of it, one row per tile predicted.
+        flip: average with the mirrored tile's prediction, mirrored back.
+        precision: `bf16` computes under autocast.
+    """
+    size = images.shape[-1]
+    probability = np.empty((len(stacks), size, size), np.float32)
+    presence = np.empty(len(stacks), np.float32)
+    device = next(model.parameters()).device
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+    ):
+        for rows, batch in device_batches(model, images, stacks, device, name):
+            views = [batch, batch.flip(-1)] if flip else [batch]
+            outputs = [model(view) for view in views]
+            maps = [probability_maps(output, size) for output in outputs]
+            if flip:
+                maps[1] = maps[1].flip(-1)
+            probability[rows] = torch.stack(maps).mean(0).cpu().numpy()
+            presence[rows] = torch.stack([p_presence(output) for output in outputs]).mean(0).cpu()
+    return probability, presence
+
+
+def device_batches(
+    model: Segmenter, images: np.ndarray, stacks: np.ndarray, device: torch.device, name: str
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield (rows, padded batch on the device in channels-last order), with a progress bar."""
+    batches = ordered_batches(images, stacks, BATCH_SIZE, model.config.input_size)
+    with tqdm(total=len(stacks), desc=name, unit="tile", mininterval=1.0) as progress:
+        for index, batch in enumerate(batches):
+            start = index * BATCH_SIZE
+            yield (
+                slice(start, start + len(batch)),
+                batch.to(device).contiguous(memory_format=torch.channels_last),
+            )
+            progress.update(len(batch))
+
+
+def probability_maps(output: Segmentation, size: int) -> torch.Tensor:
+    """Return float32 salt probabilities [B, size, size], padding cut off."""
+    return torch.sigmoid(crop(output.mask_logits, size).float())[:, 0]
+
+
+def p_presence(output: Segmentation) -> torch.Tensor:
+    """Return float32 presence probabilities [B], NaN without a presence head."""
+    if output.presence_logits is None:
+        return output.mask_logits.new_full((len(output.mask_logits),), torch.nan).float()
+    return torch.sigmoid(output.presence_logits.float())[:, 0]

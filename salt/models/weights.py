@@ -1,0 +1,63 @@
+"""Weights as safetensors beside a JSON config; loading names every key that does not fit."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from salt.errors import ModelError
+from salt.files import replacing
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a state dict as safetensors, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as part:
+        save_file(tensors, part)
+
+
+def load_weights(
+    module: nn.Module,
+    path: Path,
+    *,
+    leave: tuple[str, ...] = (),
+    ignore_unexpected: tuple[str, ...] = (),
+) -> list[str]:
+    """Load a .safetensors file into a module and return the names that matched.
+
+    Args:
+        leave: prefixes of keys that are neither loaded nor missed.
+        ignore_unexpected: prefixes of the file's keys that the module need not have.
+
+    Raises:
+        ModelError: the file is missing or damaged, or a key is missing, unexpected or of
+            another shape and not ignored.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise ModelError(
+            f"{path}: no such weights; expected a .safetensors file. Check the path, or convert "
+            "a torch checkpoint with safetensors.torch.save_file."
+        )
+    try:
+        found = load_file(path)
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise ModelError(f"{path}: damaged safetensors file ({error}). Make it anew.") from error
+    found = {key: tensor for key, tensor in found.items() if not key.startswith(leave)}
+    wanted = {key: t for key, t in module.state_dict().items() if not key.startswith(leave)}
+    missing = [key for key in wanted if key not in found]
+    unexpected = [k for k in found if k not in wanted and not k.startswith(ignore_unexpected)]
+    matched = [key for key in wanted if key in found]
+    misshaped = [
+        f"{key} {tuple(found[key].shape)} for {tuple(wanted[key].shape)}"
+        for key in matched
+        if found[key].shape != wanted[key].shape
+    ]
+    if missing or unexpected or misshaped or not matched:
+        raise ModelError(
+            f"{path} does not fit the model: {len(matched)} keys match, missing {missing}, "
+            f"unexpected {unexpected}, of another shape {misshaped}. Use weights of the same "
+            "model settings."
+        )
+    module.load_state_dict({key: found[key] for key in matched}, strict=False)
+    return matched

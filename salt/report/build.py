@@ -1,0 +1,116 @@
+"""Build the report of a finished run: its numbers, the plots' data and the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salt.files import write_csv, write_json, write_text
+from salt.report import figures
+from salt.report.gallery import build_gallery
+from salt.report.page import Chart, render_page
+from salt.report.palette import THEMES, Theme
+from salt.report.run import open_run
+from salt.report.scores import measure_labelled, measure_unlabelled, summarise, threshold_scores
+from salt.seeding import generator
+
+
+def build_report(
+    data: Path,
+    output: Path,
+    *,
+    source: str,
+    folds: list[int],
+    gallery_tiles: int,
+    bootstrap_samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Write metrics.json, plots/*.csv and index.html to `output`; return the metrics.
+
+    Args:
+        data: folder of the stages' outputs.
+        output: the report's own folder.
+        source: where the tiles came from, `demo` or `tgs`.
+        folds: fold names, all of which must be complete.
+        gallery_tiles: tiles pictured.
+        bootstrap_samples: resamples behind each interval.
+        seed: root seed of the intervals and of the tiles drawn at random.
+
+    Raises:
+        StoreError: an output is missing or incomplete, or does not belong to the tile store.
+    """
+    run = open_run(data, folds)
+    labelled, unlabelled = measure_labelled(run), measure_unlabelled(run)
+    metrics = summarise(
+        run, labelled, unlabelled, source=source, samples=bootstrap_samples, seed=seed
+    )
+    curve = threshold_scores(run)
+    gallery = build_gallery(
+        run, labelled, unlabelled, gallery_tiles, generator(seed, "report", "gallery")
+    )
+    charts = _draw_charts(metrics, labelled, run.history, curve)
+    write_csv(output / "plots/history.csv", run.history)
+    write_csv(output / "plots/steps.csv", _steps_table(metrics["steps"]))
+    write_csv(output / "plots/threshold.csv", curve)
+    write_text(output / "index.html", render_page(metrics, charts, gallery))
+    write_json(output / "metrics.json", metrics)
+    return metrics
+
+
+def _draw_charts(
+    metrics: dict[str, Any], labelled: pd.DataFrame, history: pd.DataFrame, curve: pd.DataFrame
+) -> list[Chart]:
+    scores, has_salt = labelled["decided"].to_numpy(), labelled["has_salt"].to_numpy(bool)
+    chosen = metrics["threshold"]["threshold"]
+    return [
+        (
+            "Score per step",
+            "Mean score after each step with its 95 % interval.",
+            _in_both_themes(lambda theme: figures.step_scores(metrics["steps"], theme)),
+        ),
+        (
+            "Scores of the tiles",
+            f"{_share(scores == 1)} of tiles are scored 1, {_share(scores == 0)} are scored 0.",
+            _in_both_themes(lambda theme: figures.score_histogram(scores, has_salt, theme)),
+        ),
+        (
+            "Threshold",
+            "Score of all labelled tiles by probability threshold, and the one chosen.",
+            _in_both_themes(lambda theme: figures.threshold_curve(curve, chosen, theme)),
+        ),
+        (
+            "Training",
+            "Validation score, and losses in training and validation, by epoch.",
+            _in_both_themes(lambda theme: figures.training_curves(history, theme)),
+        ),
+    ]
+
+
+def _in_both_themes(draw: Callable[[Theme], bytes]) -> dict[str, bytes]:
+    return {theme.name: draw(theme) for theme in THEMES}
+
+
+def _share(chosen: np.ndarray) -> str:
+    return f"{100 * chosen.mean():.0f} %"
+
+
+def _steps_table(steps: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return one row per step with intervals as columns, as `dvc plots` reads them."""
+    rows = []
+    for step in steps:
+        low, high = step["interval"]
+        gain_low, gain_high = step.get("gain_interval", (None, None))
+        rows.append(
+            {
+                "step": step["step"],
+                "score": step["score"],
+                "low": low,
+                "high": high,
+                "gain": step.get("gain"),
+                "gain_low": gain_low,
+                "gain_high": gain_high,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,122 @@
+"""The report's charts as PNG bytes, the same bytes for the same numbers.
+
+Backgrounds are transparent and text takes a theme's ink, so that each chart exists once
+for a light and once for a dark page.
+"""
+
+import io
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from salt.report.palette import FOLD_COLOURS, PREDICTION, TRUTH, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FIGURE_SIZE = (5.6, 3.3)  # inches; at 100 % about 540 CSS pixels wide
+DPI = 180
+
+
+def training_curves(history: pd.DataFrame, theme: Theme) -> bytes:
+    """Draw validation score and losses by epoch, one colour per fold.
+
+    `history` has the columns fold, epoch, train_loss, validation_loss and validation_score.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (score, loss) = _figure(theme, columns=2)
+    for colour, (fold, epochs) in zip(cycle(FOLD_COLOURS), history.groupby("fold"), strict=False):
+        score.plot(epochs["epoch"], epochs["validation_score"], color=colour, label=f"fold {fold}")
+        loss.plot(epochs["epoch"], epochs["validation_loss"], color=colour)
+        loss.plot(epochs["epoch"], epochs["train_loss"], color=colour, linestyle=(0, (1, 1.5)))
+    score.set_title("Validation score")
+    loss.set_title("Loss (dotted: training)")
+    for axes in (score, loss):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    score.legend(loc="lower right", frameon=False, labelcolor=theme.ink)
+    return _png(figure)
+
+
+def step_scores(steps: list[dict[str, Any]], theme: Theme) -> bytes:
+    """Draw the score after each step as a dot on its 95 % interval, first step on top."""
+    figure, (axes,) = _figure(theme)
+    places = np.arange(len(steps))[::-1]
+    for place, step in zip(places, steps, strict=True):
+        last = place == 0
+        colour = theme.accent if last else theme.muted
+        axes.plot(step["interval"], [place, place], color=colour, linewidth=3, alpha=0.45)
+        axes.plot(step["score"], place, "o", color=colour, markersize=9 if last else 7)
+        axes.annotate(
+            f"{step['score']:.3f}", (step["score"], place), (0, 9), color=theme.ink,
+            textcoords="offset points", ha="center", fontweight="bold" if last else "normal",
+        )  # fmt: skip
+    axes.set_yticks(places, [step["step"] for step in steps])
+    axes.set_ylim(-0.6, len(steps) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("mean score over labelled tiles, with 95 % interval")
+    return _png(figure)
+
+
+def score_histogram(scores: np.ndarray, has_salt: np.ndarray, theme: Theme) -> bytes:
+    """Draw how many tiles reach each score 0.0, 0.1 ... 1.0, with and without salt stacked."""
+    figure, (axes,) = _figure(theme)
+    tenths = np.rint(np.asarray(scores) * 10).astype(np.int64)
+    salt, empty = (np.bincount(tenths[part], minlength=11) for part in (has_salt, ~has_salt))
+    places = np.arange(11) / 10
+    axes.bar(places, salt, 0.08, color=TRUTH, label="tiles with salt")
+    axes.bar(places, empty, 0.08, bottom=salt, color=theme.baseline, label="tiles without")
+    axes.set_xticks(places[::2])
+    axes.set_xlabel("score of the tile")
+    axes.set_ylabel("tiles")
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper center", frameon=False, labelcolor=theme.ink)
+    return _png(figure)
+
+
+def threshold_curve(curve: pd.DataFrame, chosen: float, theme: Theme) -> bytes:
+    """Draw score against probability threshold (columns threshold, score) and the chosen one."""
+    figure, (axes,) = _figure(theme)
+    axes.plot(curve["threshold"], curve["score"], color=theme.accent, marker="o", markersize=3.5)
+    axes.axvline(chosen, color=PREDICTION, linewidth=2)
+    axes.annotate(
+        f"chosen: {chosen:.2f}", (chosen, 0.04), (7, 0), color=theme.ink,
+        xycoords=("data", "axes fraction"), textcoords="offset points",
+    )  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("probability threshold")
+    axes.set_ylabel("mean score")
+    return _png(figure)
+
+
+def _figure(theme: Theme, columns: int = 1) -> "tuple[Figure, list[Axes]]":
+    """Return a figure that no global state reaches, and its axes in the theme's ink."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=FIGURE_SIZE, dpi=DPI, layout="constrained")
+    figure.patch.set_alpha(0)
+    row = list(figure.subplots(1, columns, squeeze=False)[0])
+    for axes in row:
+        axes.patch.set_alpha(0)
+        axes.grid(color=theme.line, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(colors=theme.muted, length=0, labelsize=9.5)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set(color=theme.muted, fontsize=9.5)
+        axes.title.set(color=theme.ink, fontsize=10)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(theme.line)
+    return figure, row
+
+
+def _png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

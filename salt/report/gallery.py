@@ -1,0 +1,119 @@
+"""Which tiles the report shows, and why.
+
+`python -m salt.report.gallery docs/result.png` draws the README's strip from data/.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from salt.errors import ParameterError, reported_errors
+from salt.files import read_csv, replacing
+from salt.report.panels import Group, labelled_row, unlabelled_row
+from salt.report.run import Run, open_run
+from salt.report.scores import measure_labelled
+from salt.report.strip import compose
+
+GROUPS = {
+    "random": ("Drawn at random", "Labelled tiles, none picked by hand, no constant ones."),
+    "best": ("Best", "Tiles with salt that score highest."),
+    "worst": ("Worst", "Lowest score, most wrong pixels first."),
+    "uncertain": ("Most uncertain", "Labelled tiles with the highest mean predictive entropy."),
+    "test": ("Test tiles", "Half drawn at random, half the most uncertain."),
+}
+STRIP_TILES = 4
+STRIP_COVERAGE = (0.15, 0.75)  # salt fraction: both classes fill enough of the tile to be seen
+
+
+def build_gallery(
+    run: Run,
+    labelled: pd.DataFrame,
+    unlabelled: pd.DataFrame,
+    count: int,
+    generator: np.random.Generator,
+) -> list[Group]:
+    """Choose `count` tiles, shared evenly among `GROUPS`, and paint them.
+
+    `labelled` and `unlabelled` hold the measures of `salt.report.scores`.
+    """
+    shares = [len(part) for part in np.array_split(np.arange(count), len(GROUPS))]
+    wanted = dict(zip(GROUPS, shares, strict=True))
+    constant = run.store.table["is_constant"].to_numpy(bool)
+    border = len(labelled)
+    chosen = choose_labelled(labelled, constant[:border], wanted, generator)
+    chosen["test"] = choose_unlabelled(unlabelled, constant[border:], wanted["test"], generator)
+    paint = {name: unlabelled_row if name == "test" else labelled_row for name in GROUPS}
+    return [
+        Group(*GROUPS[name], [paint[name](run, tile) for tile in chosen[name]])
+        for name in GROUPS
+        if len(chosen[name])
+    ]
+
+
+def choose_labelled(
+    measured: pd.DataFrame,
+    constant: np.ndarray,
+    wanted: dict[str, int],
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Choose tiles for the groups random, best, worst and uncertain; no tile comes twice."""
+    tiles = measured.reset_index(drop=True)
+    random = generator.permutation(np.flatnonzero(~constant))[: wanted["random"]]
+    chosen = {"random": np.sort(random)}
+    rankings = {
+        "best": tiles[tiles["has_salt"]].sort_values(["decided", "iou"], ascending=False),
+        "worst": tiles.sort_values(["decided", "wrong_pixels"], ascending=[True, False]),
+        "uncertain": tiles.sort_values("uncertainty", ascending=False, kind="stable"),
+    }
+    taken = set(random.tolist())
+    for name, ranking in rankings.items():
+        free = [tile for tile in ranking.index if tile not in taken][: wanted[name]]
+        chosen[name] = np.array(free, np.int64)
+        taken |= set(free)
+    return chosen
+
+
+def choose_unlabelled(
+    measured: pd.DataFrame, constant: np.ndarray, wanted: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Choose test tiles: half at random, half the most uncertain."""
+    uncertain = measured["uncertainty"].to_numpy().argsort(kind="stable")[::-1][: wanted // 2]
+    others = np.setdiff1d(np.flatnonzero(~constant), uncertain)
+    random = generator.permutation(others)[: wanted - len(uncertain)]
+    return np.concatenate([np.sort(random), uncertain])
+
+
+def choose_strip(run: Run, measured: pd.DataFrame) -> np.ndarray:
+    """Choose labelled tiles from good to poor: evenly spaced in the ranking by IoU."""
+    low, high = STRIP_COVERAGE
+    shown = run.store.labelled["salt_fraction"].between(low, high).to_numpy()
+    ranking = measured[shown].sort_values("iou", ascending=False, kind="stable").index.to_numpy()
+    shares = (np.arange(STRIP_TILES) + 0.5) / STRIP_TILES
+    return ranking[(shares * len(ranking)).astype(np.int64)] if len(ranking) else ranking
+
+
+def main(arguments: list[str]) -> None:
+    """Write the strip to the path given.
+
+    Raises:
+        ParameterError: not exactly one path was given.
+        StoreError: the pipeline has not finished.
+    """
+    if len(arguments) != 1:
+        raise ParameterError(
+            f"got {len(arguments)} arguments; expected the PNG to write. "
+            "Call `python -m salt.report.gallery docs/result.png`."
+        )
+    data = Path("data")
+    folds = sorted(read_csv(data / "ensemble/oof_tiles.csv")["fold"].unique().tolist())
+    run = open_run(data, folds)
+    tiles = choose_strip(run, measure_labelled(run))
+    with replacing(Path(arguments[0])) as part:
+        part.write_bytes(compose([labelled_row(run, tile).panels for tile in tiles]))
+
+
+if __name__ == "__main__":
+    with reported_errors():
+        main(sys.argv[1:])

@@ -1,0 +1,215 @@
+"""The report as one HTML file that needs nothing else: styles and pictures are inside it."""
+
+import base64
+from html import escape
+from typing import Any
+
+from salt.report.details import details_section
+from salt.report.palette import PROBABILITY_MAP, UNCERTAINTY_MAP
+from salt.report.panels import Group, Panel, TileRow
+from salt.report.style import stylesheet
+
+SOURCE_NAMES = {"demo": "Demo survey", "tgs": "TGS salt tiles"}
+BASELINE_NAMES = {"all_empty": "No salt anywhere", "otsu": "Otsu threshold"}
+STEP_NOTES = {
+    "single pass at 0.5": "One pass of the network that never saw the tile.",
+    "TTA + MC dropout mean at 0.5": "Mean over mirrored views and dropout passes.",
+    "refined at 0.5": "A small network on image, probability and uncertainty.",
+    "ensemble (as adopted) at 0.5": "Refined where that helped on the other folds, else the mean.",
+    "cross-fitted decision rule": "Threshold, minimum size and presence gate from the other folds.",
+}
+SECTIONS = ("steps", "pictures", "charts", "details")
+Chart = tuple[str, str, dict[str, bytes]]  # title, description, PNG by theme
+
+
+def render_page(metrics: dict[str, Any], charts: list[Chart], gallery: list[Group]) -> str:
+    """Return the page from metrics.json's content, the charts and the pictures."""
+    source = SOURCE_NAMES[metrics["source"]]
+    sections = [
+        _header(source, metrics["tiles"]),
+        _hero(metrics),
+        _steps_section(metrics["steps"]),
+        _gallery_section(gallery),
+        _charts_section(charts),
+        details_section(metrics),
+        _footer(),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Salt report: {source}, {metrics['out_of_fold']['score']:.3f}</title>\n"
+        f"<style>\n{stylesheet()}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(sections)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(source: str, tiles: dict[str, int]) -> str:
+    counts = f"{tiles['labelled']:,} labelled and {tiles['test']:,} test tiles"
+    links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name in SECTIONS)
+    return (
+        f"<header><div><h1>Salt segmentation report</h1><p>{source} · {counts}</p></div>"
+        f"<nav>{links}</nav></header>"
+    )
+
+
+def _hero(metrics: dict[str, Any]) -> str:
+    scored = metrics["out_of_fold"]
+    low, high = scored["interval"]
+    return (
+        '<div class="card hero">\n<div>\n<p class="label">Out-of-fold score</p>\n'
+        f'<p class="score">{scored["score"]:.3f}</p>\n'
+        f'<p class="interval">95&nbsp;% interval {low:.3f} to {high:.3f}</p>\n'
+        '<p class="note">Mean over labelled tiles, each predicted and decided by models and rules '
+        "that never saw it. 1 is perfect.</p>\n</div>\n"
+        f'<div class="bars">\n{_bars("Labelled tiles", scored, metrics["baselines"])}'
+        f"{_held_out_bars(metrics)}</div>\n</div>"
+    )
+
+
+def _held_out_bars(metrics: dict[str, Any]) -> str:
+    held_out = metrics.get("held_out")
+    if held_out is None:
+        return ""
+    return _bars("Held-out test tiles", held_out, held_out["baselines"])
+
+
+def _bars(title: str, scored: dict[str, Any], baselines: dict[str, float]) -> str:
+    rows = [f'<p class="set">{title}</p>\n', _bar("This run", scored["score"], scored["interval"])]
+    rows += [_bar(BASELINE_NAMES[name], score) for name, score in baselines.items()]
+    return "".join(rows)
+
+
+def _bar(name: str, score: float, interval: list[float] | None = None) -> str:
+    whisker = ""
+    if interval is not None:
+        left, width = 100 * interval[0], 100 * (interval[1] - interval[0])
+        whisker = f'<div class="whisker" style="left:{left:.2f}%;width:{width:.2f}%"></div>'
+    kind = "bar" if interval is None else "bar ours"
+    return (
+        f'<div>{name}</div><div class="track"><div class="{kind}" style="width:{100 * score:.2f}%">'
+        f'</div>{whisker}</div><div class="value">{score:.3f}</div>\n'
+    )
+
+
+def _steps_section(steps: list[dict[str, Any]]) -> str:
+    rows = "".join(_step_row(step, is_last=step is steps[-1]) for step in steps)
+    return (
+        '<section id="steps">\n<h2>What each step adds</h2>\n'
+        '<p class="lead">All steps are scored on the same tiles. A gain is paired with the step '
+        "before, tile by tile; where its interval includes zero, the step may have done nothing. "
+        "Small numbers are 95&nbsp;% intervals.</p>\n"
+        '<div class="card steps"><table>\n<thead><tr><th>Step</th><th class="number">Score</th>'
+        '<th class="number">Gain over the step before</th>'
+        f"</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</section>"
+    )
+
+
+def _step_row(step: dict[str, Any], is_last: bool) -> str:
+    low, high = step["interval"]
+    name = step["step"]
+    return (
+        f"<tr{' class=final' if is_last else ''}><td>{escape(name[0].upper() + name[1:])}"
+        f"<small>{STEP_NOTES[name]}</small></td>"
+        f'<td class="number" data-label="Score"><span>{step["score"]:.3f}'
+        f"<small>{low:.3f} to {high:.3f}</small></span></td>{_gain_cell(step)}</tr>\n"
+    )
+
+
+def _gain_cell(step: dict[str, Any]) -> str:
+    if "gain" not in step:
+        return "<td></td>"
+    low, high = step["gain_interval"]
+    kind, verdict = "unclear", "unclear"
+    if low > 0 or high < 0:
+        kind, verdict = ("better", "▲ better") if low > 0 else ("worse", "▼ worse")
+    return (
+        f'<td class="number" data-label="Gain"><span><b class="{kind}">{verdict} '
+        f"{_signed(step['gain'])}</b><small>{_signed(low)} to {_signed(high)}</small></span></td>"
+    )
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return text if text[1:] != "0.000" else "0.000"
+
+
+def _gallery_section(groups: list[Group]) -> str:
+    shown = "\n".join(_group(group) for group in groups)
+    return (
+        '<section id="pictures">\n<h2>Pictures</h2>\n'
+        '<p class="lead">Each row is one tile, from the image on the left to the decision on the '
+        "right. Labelled tiles were predicted while they were held out.</p>\n"
+        f"{_legend()}\n{shown}\n</section>"
+    )
+
+
+def _legend() -> str:
+    ramps = "".join(
+        f'<span>{label} {low} <i class="ramp" style="background:{_gradient(colours)}"></i> {high}'
+        "</span>"
+        for label, low, high, colours in (
+            ("Probability", "0", "1", PROBABILITY_MAP),
+            ("Uncertainty (entropy)", "0", "ln 2", UNCERTAINTY_MAP),
+        )
+    )
+    lines = "".join(
+        f'<span><i class="swatch" style="background:var(--{name})"></i> {label}</span>'
+        for name, label in (("truth", "Truth"), ("prediction", "Prediction"))
+    )
+    return f'<div class="legend">{lines}{ramps}</div>'
+
+
+def _gradient(colours: str) -> str:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    stops = ",".join(to_hex(colormaps[colours](at / 8)) for at in range(9))
+    return f"linear-gradient(90deg,{stops})"
+
+
+def _group(group: Group) -> str:
+    rows = "\n".join(_tile(row) for row in group.rows)
+    return f'<div class="group">\n<h3>{group.title}</h3>\n<p>{group.reason}</p>\n{rows}\n</div>'
+
+
+def _tile(row: TileRow) -> str:
+    panels = "".join(_panel(panel) for panel in row.panels)
+    return (
+        f'<div class="tile"><p><b>{escape(row.id)}</b> {escape(row.facts)}</p>'
+        f'<div class="panels">{panels}</div></div>'
+    )
+
+
+def _panel(panel: Panel) -> str:
+    side = panel.picture.shape[0]
+    return (
+        f'<figure><img loading="lazy" width="{side}" height="{side}" alt="{escape(panel.alt)}" '
+        f'src="{_data_uri(panel.png)}"><figcaption>{panel.caption}</figcaption></figure>'
+    )
+
+
+def _charts_section(charts: list[Chart]) -> str:
+    figures = "\n".join(
+        f"<figure><figcaption><b>{title}</b> {description}</figcaption><picture>"
+        f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(pictures["dark"])}">'
+        f'<img src="{_data_uri(pictures["light"])}" alt="Chart: {title}. {description}">'
+        "</picture></figure>"
+        for title, description, pictures in charts
+    )
+    return (
+        '<section id="charts">\n<h2>Behind the score</h2>\n'
+        f'<div class="charts">\n{figures}\n</div>\n</section>'
+    )
+
+
+def _footer() -> str:
+    return (
+        "<footer>Score of a tile: 1 if truth and prediction are both empty, 0 if only one is; "
+        "otherwise the share of the thresholds 0.50, 0.55 … 0.95 that the IoU exceeds. Intervals "
+        "are percentile bootstraps over tiles.</footer>"
+    )
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,31 @@
+"""Join the folds: reads ingest, uncertainty and refine, writes data/ensemble/."""
+
+from pathlib import Path
+
+from salt import tracking
+from salt.errors import reported_errors
+from salt.infer.ensemble import ensemble_folds
+from salt.params import load_params
+
+INGEST, UNCERTAINTY = Path("data/ingest"), Path("data/uncertainty")
+REFINE, OUT = Path("data/refine"), Path("data/ensemble")
+
+
+def main() -> None:
+    """Choose between plain and refined maps and average the folds."""
+    params = load_params()
+    with tracking.stage_run("ensemble", params=params.model_dump()):
+        ensemble_folds(
+            UNCERTAINTY,
+            REFINE,
+            INGEST,
+            OUT,
+            folds=params.index.folds,
+            adopt=params.refine.adopt,
+            seed=params.seed,
+        )
+
+
+if __name__ == "__main__":
+    with reported_errors():
+        main()

@@ -1,0 +1,55 @@
+"""Refine one fold: reads ingest and uncertainty of all folds, writes data/refine/FOLD/."""
+
+import argparse
+from pathlib import Path
+
+from salt import tracking
+from salt.errors import reported_errors
+from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.devices import open_device
+from salt.fit.loop import FitConfig
+from salt.fit.refinement import fit_refiner
+from salt.params import load_params
+from salt.seeding import seed_everything
+
+INGEST, UNCERTAINTY, OUT = Path("data/ingest"), Path("data/uncertainty"), Path("data/refine")
+
+
+def main(fold: int) -> None:
+    """Fit on the other folds' out-of-fold maps, resuming a killed run, and refine this one's."""
+    params = load_params()
+    settings, folds = params.refine, params.index.folds
+    seed = seed_everything(params.seed, "refine", fold)
+    device = open_device(
+        params.runtime.device, params.runtime.threads, params.runtime.deterministic
+    )
+    others = [UNCERTAINTY / str(other) / "oof_mean.npy" for other in folds if other != fold]
+    decides = {"seed": params.seed, "refine": settings.model_dump(), "folds": folds}
+    resume = resume_folder(f"refine@{fold}", decides, [INGEST / "tiles.csv", *others])
+    with tracking.stage_run("refine", params=params.model_dump(), fold=fold) as run:
+        fit_refiner(
+            UNCERTAINTY,
+            INGEST,
+            fold=fold,
+            folds=folds,
+            width=settings.width,
+            batch_size=settings.batch_size,
+            fit_config=FitConfig(
+                epochs=settings.epochs,
+                learning_rate=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+            ),
+            seed=seed,
+            out=OUT / str(fold),
+            resume=resume,
+            device=device,
+            report=run.metrics,
+        )
+    discard(resume)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", type=int, required=True, help="the fold to refine")
+    with reported_errors():
+        main(parser.parse_args().fold)

@@ -1,0 +1,24 @@
+"""Write data/ensemble's test maps as masks, under data/threshold's rule, for submission."""
+
+import sys
+from pathlib import Path
+
+from salt.errors import reported_errors
+from salt.infer.submission import make_submission
+
+
+def main() -> None:
+    """Write data/submit: submission.csv, validated, and summary.json."""
+    warnings = make_submission(
+        ensemble=Path("data/ensemble"),
+        rule_file=Path("data/threshold/rule.json"),
+        ingest=Path("data/ingest"),
+        output=Path("data/submit"),
+    )
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with reported_errors():
+        main()

@@ -1,0 +1,29 @@
+"""Choose the decision rule on data/ensemble's out-of-fold maps and data/ingest's truth."""
+
+from pathlib import Path
+
+from salt.errors import reported_errors
+from salt.infer.rule import Grid
+from salt.infer.threshold import fit_rule
+from salt.params import load_params
+
+
+def main() -> None:
+    """Write data/threshold: rule.json, scores.csv and summary.json."""
+    params = load_params()
+    fit_rule(
+        ensemble=Path("data/ensemble"),
+        ingest=Path("data/ingest"),
+        output=Path("data/threshold"),
+        grid=Grid.spanning(
+            candidates=params.threshold.candidates,
+            minimum_sizes=params.threshold.minimum_sizes,
+            presence_gates=params.threshold.presence_gates,
+        ),
+        seed=params.seed,
+    )
+
+
+if __name__ == "__main__":
+    with reported_errors():
+        main()

@@ -1,0 +1,78 @@
+"""Train one fold: reads ingest, index, synthesize and pretrain, writes data/train/FOLD/."""
+
+import argparse
+from pathlib import Path
+
+from salt import tracking
+from salt.augment import Augmentation, AugmentConfig
+from salt.errors import reported_errors
+from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.devices import open_device
+from salt.fit.loop import FitConfig
+from salt.fit.segmentation import SegmentationTask, fit_fold, read_fold
+from salt.losses.compound import LossConfig
+from salt.models.segmenter import config_from
+from salt.params import load_params
+from salt.seeding import seed_everything
+
+INGEST, INDEX, SYNTHESIZE = Path("data/ingest"), Path("data/index"), Path("data/synthesize")
+PRETRAIN, OUT = Path("data/pretrain"), Path("data/train")
+INPUTS = [
+    *(INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")),
+    *(INDEX / name for name in ("neighbours.csv", "folds.csv")),
+    *(SYNTHESIZE / name for name in ("images.npy", "masks.npy")),
+    PRETRAIN / "weights.safetensors",
+]
+
+
+def main(fold: int) -> None:
+    """Train on the other folds, resuming a killed run, and predict this one."""
+    params = load_params()
+    settings, model = params.train, params.model
+    seed = seed_everything(params.seed, "train", fold)
+    device = open_device(
+        params.runtime.device, params.runtime.threads, params.runtime.deterministic
+    )
+    data = read_fold(
+        INGEST,
+        INDEX,
+        SYNTHESIZE,
+        fold=fold,
+        stack_width=model.stack_width,
+        validation_share=settings.validation_share,
+        seed=seed,
+    )
+    task = SegmentationTask(
+        f"train@{fold}",
+        data,
+        LossConfig(**params.loss.model_dump()),
+        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        batch_size=settings.batch_size,
+        synthetic_share=settings.synthetic_share,
+        precision=settings.precision,
+        seed=seed,
+        workers=params.runtime.workers,
+    )
+    fit_config = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
+    decides = {name: getattr(params, name).model_dump() for name in ("model", "loss", "augment")}
+    decides |= {"seed": params.seed, "train": settings.model_dump()}
+    resume = resume_folder(f"train@{fold}", decides, INPUTS)
+    with tracking.stage_run("train", params=params.model_dump(), fold=fold) as run:
+        fit_fold(
+            task,
+            config_from(model.model_dump()),
+            fit_config,
+            pretrained=PRETRAIN,
+            out=OUT / str(fold),
+            resume=resume,
+            device=device,
+            report=run.metrics,
+        )
+    discard(resume)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", type=int, required=True, help="the fold held out")
+    with reported_errors():
+        main(parser.parse_args().fold)

@@ -1,0 +1,149 @@
+"""Parameters: what is refused, and that each message names the key's full path."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from salt.errors import ParameterError
+from salt.params import load_params, parse_params, read_yaml
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(read_yaml(PROJECT / "params.yaml"))
+
+
+def refusal(content):
+    with pytest.raises(ParameterError) as caught:
+        parse_params(content, "params.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_projects_parameters_are_valid():
+    assert load_params(PROJECT / "params.yaml").index.folds[0] == 0
+
+
+def test_settings_are_frozen(content):
+    with pytest.raises(ValidationError):
+        parse_params(content).train.epochs = 1
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1E-4", "1.e-4", "0.0001", "+1e-4"])
+def test_every_spelling_of_a_small_number_is_a_float(tmp_path, number):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"learning_rate: {number}\n")
+    assert read_yaml(path) == {"learning_rate": 0.0001}
+
+
+def test_text_that_only_resembles_a_number_stays_text(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: 1e-4x\nb: e5\nc: '1e-4'\n")
+    assert read_yaml(path) == {"a": "1e-4x", "b": "e5", "c": "1e-4"}
+
+
+def test_a_number_as_dvc_writes_it_is_valid(tmp_path):
+    path = tmp_path / "params.yaml"
+    lines = (PROJECT / "params.yaml").read_text().splitlines(keepends=True)
+    start = lines.index("train:\n")
+    row = next(i for i in range(start, len(lines)) if "learning_rate:" in lines[i])
+    lines[row] = "  learning_rate: 1e-4\n"
+    path.write_text("".join(lines))
+    assert load_params(path).train.learning_rate == 0.0001
+
+
+def test_an_unknown_key_is_named_with_its_section(content):
+    content["train"]["epoch"] = 3
+    assert refusal(content).startswith("params.yaml: train.epoch: unknown key.")
+
+
+def test_an_unknown_section_is_named(content):
+    content["trian"] = {}
+    assert "trian: unknown key" in refusal(content)
+
+
+def test_a_missing_key_is_named(content):
+    del content["loss"]["dice_weight"]
+    assert "loss.dice_weight: missing key" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "epochs", 0),
+        ("train", "epochs", "24"),
+        ("train", "epochs", 2.5),
+        ("train", "epochs", True),
+        ("train", "learning_rate", "fast"),
+        ("train", "learning_rate", -1e-3),
+        ("train", "learning_rate", float("inf")),
+        ("train", "precision", "fp16"),
+        ("loss", "dice_weight", -1.0),
+        ("loss", "dice_weight", float("nan")),
+        ("model", "stack_width", 2),
+        ("model", "input_size", 100),
+        ("augment", "horizontal_flip", 1.5),
+        ("data", "source", "kaggle"),
+        ("index", "folds", [0]),
+        ("runtime", "deterministic", "yes"),
+    ],
+)
+def test_an_impossible_value_is_named_with_what_was_got(content, section, key, value):
+    content[section][key] = value
+    message = refusal(content)
+    assert message.startswith(f"params.yaml: {section}.{key}: got {value!r}; ")
+
+
+def test_an_impossible_item_of_a_list_is_named_by_its_place(content):
+    content["threshold"]["presence_gates"] = [0.0, 1.5]
+    assert "threshold.presence_gates.1: got 1.5" in refusal(content)
+
+
+def test_an_integer_is_accepted_where_a_float_is_meant(content):
+    content["loss"]["dice_weight"] = 1
+    assert parse_params(content).loss.dice_weight == 1.0
+
+
+def test_folds_with_a_gap_are_refused(content):
+    content["index"]["folds"] = [0, 2]
+    assert "index" in refusal(content) and "[0, 2]" in refusal(content)
+
+
+def test_a_loss_without_any_pixel_term_is_refused(content):
+    content["loss"] |= {key: 0.0 for key in content["loss"] if key.endswith("_weight")}
+    assert "all pixel weights are 0" in refusal(content)
+
+
+def test_as_many_test_blocks_as_blocks_are_refused(content):
+    content["demo"]["test_blocks"] = content["demo"]["blocks"]
+    assert "test_blocks must be below blocks" in refusal(content)
+
+
+def test_a_volume_stack_needs_a_source_with_inlines(content):
+    content["data"]["source"] = "tgs"
+    content["index"]["stack"] = "volume"
+    assert "index.stack: volume" in refusal(content)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(ParameterError, match=r"no such file.*project's root"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_broken_yaml_names_its_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: 1\ntrain: [1,\n")
+    with pytest.raises(ParameterError, match=r"not valid YAML.*line 3"):
+        load_params(path)
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(ParameterError, match="got list"):
+        load_params(path)
