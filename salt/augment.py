@@ -15,6 +15,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the netwo
 import albumentations as A
 import cv2
 
+from salt.seeding import derive_seed
+
 cv2.setNumThreads(0)  # tiles are small: its threads only compete with torch's
 
 
@@ -66,7 +68,9 @@ class Augmentation:
         self, stack: np.ndarray, mask: np.ndarray, ignore: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Augment uint8 [H, W, C] with its uint8 [H, W] mask and ignore mask; same shapes."""
-        self.transform.set_random_seed(seed % 2**32)
+        for position, transform in enumerate(self.transform.transforms):
+            # Compose.set_random_seed gives all the same stream: flipped would imply sheared
+            transform.set_random_seed(derive_seed(seed, position) % 2**32)
         moved = self.transform(image=stack, masks=np.stack([mask, ignore]))
         image = moved["image"].reshape(stack.shape)
         return image, moved["masks"][0], moved["masks"][1]

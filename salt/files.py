@@ -69,12 +69,21 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_csv(path: Path, text_columns: tuple[str, ...] = ("id",)) -> pd.DataFrame:
     """Read a table; `text_columns` stay text (an id such as `001` or `nan` is not a number).
 
+    An empty cell is "" in a text column and NaN in any other.
+
     Raises:
         StoreError: no such file, or not a table.
     """
-    return _read(
+    return _read(path, lambda: _read_table(path, text_columns))
+
+
+def _read_table(path: Path, text_columns: tuple[str, ...]) -> pd.DataFrame:
+    names = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
         path,
-        lambda: pd.read_csv(path, converters={name: str for name in text_columns}),
+        dtype={name: str for name in names if name in text_columns},
+        keep_default_na=False,
+        na_values={name: ["", "nan"] for name in names if name not in text_columns},
     )
 
 

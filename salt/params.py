@@ -82,6 +82,7 @@ class Model(Section):
     decoder_channels: Annotated[list[Positive], Field(min_length=2)]
     decoder_dropout: Annotated[float, Field(ge=0, lt=1)]
     attention: Literal["scse", "none"]
+    presence_head: bool
     input_size: Annotated[int, Field(ge=101)]
     stack_width: Literal[1, 3]
 
@@ -192,6 +193,16 @@ class Params(Section):
     def _stack_fits_source(self) -> "Params":
         if self.data.source == "tgs" and self.index.stack == "volume":
             raise ValueError("index.stack: volume needs a source with known inlines; use depth")
+        return self
+
+    @model_validator(mode="after")
+    def _presence_is_trained(self) -> "Params":
+        if self.model.presence_head != (self.loss.presence_weight > 0):
+            raise ValueError(
+                f"model.presence_head is {str(self.model.presence_head).lower()} and "
+                f"loss.presence_weight {self.loss.presence_weight}; set a weight above 0 with "
+                "the head, and 0 without it"
+            )
         return self
 
 

@@ -6,6 +6,7 @@ from salt.errors import reported_errors
 from salt.params import Params, load_params
 from salt.sources.demo import write_survey
 from salt.sources.ingest import ingest
+from salt.tracking import stage_run
 
 OUT = Path("data/ingest")
 
@@ -13,8 +14,9 @@ OUT = Path("data/ingest")
 def main() -> None:
     """Write the store of the source that `data.source` names."""
     params = load_params()
-    raw = Path(params.data.raw) if params.data.source == "tgs" else make_demo(params)
-    ingest(raw, OUT, params.data.tile_format)
+    with stage_run("ingest", params.model_dump()):
+        raw = Path(params.data.raw) if params.data.source == "tgs" else make_demo(params)
+        ingest(raw, OUT, params.data.tile_format)
 
 
 def make_demo(params: Params) -> Path:

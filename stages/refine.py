@@ -13,6 +13,7 @@ from salt.params import load_params
 from salt.seeding import seed_everything
 
 INGEST, UNCERTAINTY, OUT = Path("data/ingest"), Path("data/uncertainty"), Path("data/refine")
+OOF = ("oof_mean.npy", "oof_entropy.npy", "oof_mutual_information.npy", "oof_tiles.csv")
 
 
 def main(fold: int) -> None:
@@ -23,9 +24,10 @@ def main(fold: int) -> None:
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
-    others = [UNCERTAINTY / str(other) / "oof_mean.npy" for other in folds if other != fold]
+    tiles = [INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")]
+    others = [UNCERTAINTY / str(other) / name for other in folds if other != fold for name in OOF]
     decides = {"seed": params.seed, "refine": settings.model_dump(), "folds": folds}
-    resume = resume_folder(f"refine@{fold}", decides, [INGEST / "tiles.csv", *others])
+    resume = resume_folder(f"refine@{fold}", decides, [*tiles, *others])
     with tracking.stage_run("refine", params=params.model_dump(), fold=fold) as run:
         fit_refiner(
             UNCERTAINTY,

@@ -1,6 +1,7 @@
 """dvc.yaml says the truth: each stage lists exactly the code and parameters it uses."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def lies_in(path, folder):
     return Path(path) == Path(folder) or Path(folder) in Path(path).parents
 
 
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value
+
+
 def covers(listed, key):
     return key == listed or key.startswith(f"{listed}.")
 
@@ -82,6 +87,13 @@ def test_a_stage_runs_its_own_script_as_a_module(pipeline, name):
     fold = " --fold ${item}" if name in PER_FOLD else ""
     assert pipeline[name]["cmd"] == f"python -m stages.{name}{fold}"
     assert f"stages/{name}.py" in names_of(pipeline[name]["deps"])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_tracked_under_its_own_name(name):
+    calls = [node for node in ast.walk(parsed(script_of(name))) if isinstance(node, ast.Call)]
+    opened = [call for call in calls if ast.unparse(call.func).endswith("stage_run")]
+    assert [ast.literal_eval(call.args[0]) for call in opened] == [name]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -112,9 +124,20 @@ def test_a_stage_lists_exactly_the_parameters_it_reads(pipeline, sections, name)
 
 @pytest.mark.parametrize("path", stage_files(), ids=str)
 def test_a_stage_calls_its_parameters_params(path):
-    calls = [ast.unparse(node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Assign)]
-    source = (PROJECT / path).read_text()
-    assert source.count("load_params()") == calls.count("params = load_params()")
+    """`parameters_read` follows this name alone; a dump of all is for tracking."""
+    calls = [ast.unparse(node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+    texts = [ast.unparse(node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Assign)]
+    named = texts.count("params = load_params()") + calls.count("load_params().model_dump()")
+    assert calls.count("load_params()") == named
+
+
+@pytest.mark.parametrize("path", stage_files(), ids=str)
+def test_all_parameters_at_once_go_to_tracking_alone(path):
+    everything = {"params.model_dump()", "load_params().model_dump()"}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and not ast.unparse(node.func).endswith("stage_run"):
+            values = [*node.args, *(word.value for word in node.keywords)]
+            assert not everything & {ast.unparse(value) for value in values}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -133,15 +156,12 @@ def test_a_stage_reads_only_stages_before_it(pipeline, name):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_folders_a_stage_names_are_listed(pipeline, name):
-    known = [*names_of(pipeline[name]["deps"]), *outputs_of(pipeline[name])]
-    known = [path.replace(ITEM, "") for path in known] + [f"data/{name}", "data/raw"]
-    for node in ast.walk(parsed(script_of(name))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if not node.value.startswith("data/") or " " in node.value:
-                continue
-            listed = any(lies_in(node.value, path) or lies_in(path, node.value) for path in known)
-            assert listed, f"stages/{name}.py reads {node.value}; add it to deps in dvc.yaml"
+def test_a_stage_lists_exactly_the_folders_it_names(pipeline, name):
+    texts = {node.value for node in ast.walk(parsed(script_of(name))) if is_text(node)}
+    named = {match[1] for text in texts if (match := re.match(r"data/([a-z]+)", text))}
+    listed = {dep.split("/")[1] for dep in names_of(pipeline[name]["deps"]) if dep[:5] == "data/"}
+    everything = set(STAGES[: STAGES.index(name)]) if "data" in texts else set()
+    assert listed - everything == named - everything - {name}
 
 
 def test_only_the_report_reads_the_test_truth(pipeline):

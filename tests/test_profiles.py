@@ -30,7 +30,7 @@ def profile_folder(tmp_path, text):
 
 
 def test_the_documented_profiles_exist():
-    assert known_profiles(PROFILES) == ["demo", "tgs-cpu", "tgs-gpu"]
+    assert known_profiles(PROFILES) == ["demo", "tgs-cpu", "tgs-gpu", "tgs-plain"]
 
 
 @pytest.mark.parametrize("name", known_profiles(PROFILES))

@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from salt.errors import TrainingError
+from salt.errors import StoreError, TrainingError
 from salt.files import replacing
 
 STATE = "state.safetensors"
@@ -31,12 +31,13 @@ def resume_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
     It lies under `.salt/resume` of the original DVC root (a queued experiment runs in a
     copied workspace that vanishes with it). The key digests the stage's name with its fold,
     the settings, the bytes of the input files and the code of every `salt` module loaded.
+
+    Raises:
+        StoreError: an input file is missing.
     """
     digest = hashlib.sha256(json.dumps([stage, settings], sort_keys=True).encode())
     for path in [*sorted(inputs), *_loaded_sources()]:
-        digest.update(path.name.encode())
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
+        digest.update(path.name.encode() + _content_digest(path))
     root = Path(os.environ.get("DVC_ROOT", "."))
     return root / ".salt" / "resume" / f"{stage.replace('@', '-')}-{digest.hexdigest()[:16]}"
 
@@ -115,6 +116,16 @@ def restore_random_states(states: dict[str, torch.Tensor]) -> None:
     for name, state in states.items():
         if name.startswith("cuda"):
             torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
+
+
+def _content_digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").digest()
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path}: no such file; expected the output of an earlier stage. Run `dvc repro`."
+        ) from None
 
 
 def _loaded_sources() -> list[Path]:

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from torch import nn
+from tqdm import tqdm
 
-from salt.dataset import Batch
 from salt.errors import TrainingError
 from salt.fit import checkpoint
 from salt.fit.averaging import MovingAverage
@@ -51,10 +51,10 @@ class Task(Protocol):
     def steps(self) -> int:
         """Batches in an epoch."""
 
-    def batches(self, epoch: int) -> Iterable[Batch]:
-        """Yield the epoch's batches, the same ones whenever asked."""
+    def batches(self, epoch: int) -> Iterable[Any]:
+        """Yield the epoch's batches (with `to` and `ids`), the same ones whenever asked."""
 
-    def loss(self, model: Any, batch: Batch) -> torch.Tensor:
+    def loss(self, model: Any, batch: Any) -> torch.Tensor:
         """Run the model on a batch (under autocast) and return its loss."""
 
     def validate(self, model: Any) -> dict[str, float]:
@@ -106,28 +106,41 @@ class Fit:
         self.model.train()
         steps, total = self.task.steps(), 0.0
         rate = 0.0
-        for index, batch in enumerate(self.task.batches(epoch)):
+        progress = tqdm(
+            self.task.batches(epoch),
+            total=steps,
+            desc=f"{self.task.name} epoch {epoch + 1}/{self.config.epochs}",
+            unit="batch",
+            mininterval=1.0,
+            leave=False,
+            disable=None,  # where nobody watches, the line per epoch is enough
+        )
+        for index, batch in enumerate(progress):
             rate = self._set_rate(epoch * steps + index, steps * self.config.epochs)
             total += self._step(batch.to(self.device), epoch)
         return {"epoch": epoch, "learning_rate": rate, "train_loss": total / max(steps, 1)}
 
-    def _step(self, batch: Batch, epoch: int) -> float:
+    def _step(self, batch: Any, epoch: int) -> float:
         with autocast(self.device, self.config.precision):
             loss = self.task.loss(self.model, batch)
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{self.task.name}: the loss is {value} in epoch {epoch + 1} on tiles "
-                f"{', '.join(batch.ids)}; expected a finite number. Lower the learning rate or "
-                f"look at these tiles; the last good epoch is kept in {self.folder}."
-            )
+        self._require_finite("loss", value, batch, epoch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self._require_finite("gradient's norm", norm.item(), batch, epoch)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.model)
         return value
+
+    def _require_finite(self, name: str, value: float, batch: Any, epoch: int) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.task.name}: the {name} is {value} in epoch {epoch + 1} on tiles "
+                f"{', '.join(batch.ids)}; expected a finite number. Lower the learning rate or "
+                f"look at these tiles; the last good epoch is kept in {self.folder}."
+            )
 
     def _set_rate(self, step: int, total: int) -> float:
         rate = self.config.learning_rate * warmup_cosine(step, total, self.config.warmup_share)

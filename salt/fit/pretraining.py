@@ -12,7 +12,7 @@ from salt.files import write_csv
 from salt.fit.loop import Fit, FitConfig, Report
 from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
 from salt.models.segmenter import ModelConfig, Segmenter, save_model
-from salt.padding import pad
+from salt.padding import crop, pad
 from salt.seeding import derive_seed
 
 
@@ -66,12 +66,16 @@ class PretrainingTask:
         )
 
     def loss(self, model: MaskedModel, batch: Batch) -> torch.Tensor:
-        """Hide squares of the padded batch and return the error in drawing them."""
+        """Hide squares of the padded batch and return the error in drawing them.
+
+        Padding mirrors the tile, so a hidden pixel is hidden in its mirror image as well.
+        """
         size = model.segmenter.config.input_size
         images = pad(batch.images, size).contiguous(memory_format=torch.channels_last)
         hidden = random_squares(
             len(images), size, self.patch_size, self.mask_ratio, self.squares
         ).to(images.device)
+        hidden = pad(crop(hidden, batch.images.shape[-1]), size)
         return reconstruction_loss(model(images, hidden).float(), images, hidden)
 
     def validate(self, model: MaskedModel) -> dict[str, float]:

@@ -133,6 +133,7 @@ def fit_refiner(
     """
     store = open_store(ingest)
     others = [open_maps(uncertainty / str(other), "oof") for other in folds if other != fold]
+    own = {part: open_maps(uncertainty / str(fold), part) for part in ("oof", "test")}
     task = RefinementTask(f"refine@{fold}", store, others, batch_size=batch_size, seed=seed)
     model = Refiner(width)
     state, history = Fit(model, task, fit_config, resume, device).run(report)
@@ -140,8 +141,8 @@ def fit_refiner(
     save_weights(state, out / WEIGHTS)
     write_json(out / CONFIG, {"width": width})
     write_csv(out / "history.csv", history)
-    for part in ("oof", "test"):
-        _refine_part(model.eval(), store, open_maps(uncertainty / str(fold), part), out, part, fold)
+    for part, maps in own.items():
+        _refine_part(model.eval(), store, maps, out, part, fold)
 
 
 def _refine_part(

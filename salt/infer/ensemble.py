@@ -61,10 +61,11 @@ def gather_out_of_fold(
         maps = open_maps(uncertainty / str(fold), "oof")
         ids, refined, _ = open_probability(refine / str(fold), "oof")
         rows = store.rows_of(maps.ids)
-        if ids != maps.ids or (gathered.fold[rows] >= 0).any():
+        labelled = rows.max(initial=-1) < count
+        if ids != maps.ids or not labelled or (gathered.fold[rows] >= 0).any():
             raise StoreError(
                 f"fold {fold}: tiles of {refine} and {uncertainty} differ or are in another fold "
-                "too; expected each labelled tile once. Rerun from the index stage."
+                "too, or unlabelled; expected each labelled tile once. Rerun from the index stage."
             )
         gathered.fold[rows], gathered.presence[rows] = fold, maps.presence
         gathered.plain[rows], gathered.refined[rows] = maps.mean, refined
@@ -116,10 +117,36 @@ def ensemble_folds(
     store = open_store(ingest)
     tiles = gather_out_of_fold(store, uncertainty, refine, folds)
     gains = refinement_gains(tiles, store, folds, seed)
-    _write_out_of_fold(tiles, store, {fold: adopts(gains[fold], adopt) for fold in folds}, out)
     use_refined = adopts(gains[None], adopt)
-    _write_test(store, uncertainty, refine, folds, use_refined, out)
+    members, maps = open_test_maps(store, uncertainty, refine, folds, use_refined)
+    _write_out_of_fold(tiles, store, {fold: adopts(gains[fold], adopt) for fold in folds}, out)
+    _write_test(store, members, maps, out)
     write_json(out / "summary.json", _summary(folds, adopt, gains, use_refined))
+
+
+def open_test_maps(
+    store: TileStore, uncertainty: Path, refine: Path, folds: Sequence[int], use_refined: bool
+) -> tuple[list[FoldMaps], list[np.ndarray]]:
+    """Return the folds' test maps and, of each fold, the probability to average.
+
+    Raises:
+        StoreError: a fold's tiles are not the store's test tiles in order.
+    """
+    expected = list(store.unlabelled["id"])
+    members = [open_maps(uncertainty / str(fold), "test") for fold in folds]
+    maps = []
+    for fold, member in zip(folds, members, strict=True):
+        ids, probability = member.ids, member.mean
+        if use_refined:
+            ids, probability, _ = open_probability(refine / str(fold), "test")
+        if member.ids != expected or ids != expected:
+            raise StoreError(
+                f"fold {fold} predicted {len(ids)} test tiles that are not the store's "
+                f"{len(expected)} in order. Rerun its uncertainty and refine stages with "
+                "`dvc repro -f`."
+            )
+        maps.append(probability)
+    return members, maps
 
 
 def _write_out_of_fold(
@@ -136,20 +163,9 @@ def _write_out_of_fold(
 
 
 def _write_test(
-    store: TileStore,
-    uncertainty: Path,
-    refine: Path,
-    folds: Sequence[int],
-    use_refined: bool,
-    out: Path,
+    store: TileStore, members: list[FoldMaps], maps: list[np.ndarray], out: Path
 ) -> None:
-    members = [open_maps(uncertainty / str(fold), "test") for fold in folds]
-    maps = [
-        open_probability(refine / str(fold), "test")[1] if use_refined else member.mean
-        for fold, member in zip(folds, members, strict=True)
-    ]
     ids = list(store.unlabelled["id"])
-    _require_same_tiles(members, folds, ids)
     shape = (len(ids), *store.images.shape[1:])
     with (
         new_array(out / "test_probability.npy", shape, np.float16) as probability,
@@ -164,15 +180,6 @@ def _write_test(
             progress.update(len(mean))
     presence = np.mean([member.presence for member in members], axis=0)
     write_csv(out / "test_tiles.csv", pd.DataFrame({"id": ids, "presence": presence}))
-
-
-def _require_same_tiles(members: list[FoldMaps], folds: Sequence[int], ids: list[str]) -> None:
-    for fold, member in zip(folds, members, strict=True):
-        if member.ids != ids:
-            raise StoreError(
-                f"fold {fold} predicted {len(member.ids)} test tiles that are not the store's "
-                f"{len(ids)} in order. Rerun its uncertainty stage with `dvc repro -f`."
-            )
 
 
 def _entropy(probability: np.ndarray) -> np.ndarray:

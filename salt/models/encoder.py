@@ -13,9 +13,16 @@ import torch
 from torch import nn
 
 from salt.errors import ModelError
+from salt.models.weights import read_weights
 
 SWIN_WINDOW = 8  # divides the 32, 16 and 8 wide grids of a 128 pixel input
 SWIN_HEAD_CHANNELS = 16
+OPTIONAL_BUFFERS = (  # older checkpoints have or lack them; they follow from the settings
+    "attn_mask",
+    "relative_coords_table",
+    "relative_position_index",
+    "num_batches_tracked",
+)
 
 
 class Encoder(nn.Module):
@@ -46,7 +53,14 @@ class Encoder(nn.Module):
     def _check(self, input_size: int, in_channels: int) -> None:
         training = self.training
         self.eval()
-        shapes = [tuple(f.shape) for f in self(torch.zeros(1, in_channels, input_size, input_size))]
+        blank = torch.zeros(1, in_channels, input_size, input_size)
+        try:
+            shapes = [tuple(feature.shape) for feature in self(blank)]
+        except Exception as error:  # whatever its layers raise
+            raise ModelError(
+                f"the encoder cannot take {input_size} pixels ({_line(error)}); expected any "
+                "multiple of its coarsest reduction. Choose another encoder or model.input_size."
+            ) from error
         self.train(training)
         expected = [
             (1, channels, input_size // reduction, input_size // reduction)
@@ -88,36 +102,67 @@ def build_encoder(
             f"model.input_size is {input_size}, expected a multiple of {2**depth} for "
             f"{depth} levels. Use {-(-input_size // 2**depth) * 2**depth}."
         )
-    options: dict = {"features_only": True, "in_chans": in_channels}
+    options: dict[str, Any] = {"in_chans": in_channels}
     if name == "swinv2":
         options |= _swin_options(input_size, width, depths, depth)
         name = "swinv2_tiny_window8_256"
+    elif not timm.is_model(name):
+        raise ModelError(
+            f"model.encoder is {name!r}, expected swinv2 or a timm model. Choose one of "
+            "timm.list_models()."
+        )
     try:
-        if "out_indices" not in options:
-            options["out_indices"] = _indices_up_to(name, 2**depth, in_channels)
-        backbone = timm.create_model(name, pretrained=weights == "imagenet", **options)
+        backbone = _build_backbone(name, input_size, depth, weights, options)
     except ModelError:
         raise
-    except Exception as error:  # timm raises whatever its layers and its download raise
+    except Exception as error:  # timm raises whatever its layers, loading and download raise
         raise ModelError(
-            f"encoder {name!r} could not be built for {input_size} pixels ({_line(error)}). "
-            "Expected a timm model with hierarchical features (timm.list_models()); imagenet "
-            "weights need timm's hub, encoder_weights: none needs nothing."
+            f"encoder {name!r} with weights {weights!r} could not be built for {input_size} pixels "
+            f"({_line(error)}). Expected a timm model with hierarchical features; imagenet weights "
+            "need timm's hub, encoder_weights: none needs nothing."
         ) from error
-    if weights not in ("none", "imagenet"):
-        load_backbone(backbone, Path(weights))
     return Encoder(backbone, input_size, in_channels)
 
 
-def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Load a timm checkpoint with its classifier removed or present; nothing else may differ.
+def _build_backbone(
+    name: str, input_size: int, depth: int, weights: str, options: dict[str, Any]
+) -> nn.Module:
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        options = {"img_size": input_size} | options
+    options = {"out_indices": _indices_up_to(name, 2**depth, options)} | options
+    options["features_only"] = True
+    if weights in ("none", "imagenet"):
+        return timm.create_model(name, pretrained=weights == "imagenet", **options)
+    checkpoint = read_weights(Path(weights))
+    source = {"file": weights}  # timm adapts the first convolution to the stack's width
+    backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
+    del options["features_only"], options["out_indices"]
+    _require_whole(backbone, timm.create_model(name, **options), checkpoint, weights)
+    return backbone
+
+
+def _require_whole(
+    backbone: nn.Module, full: nn.Module, checkpoint: dict[str, torch.Tensor], weights: str
+) -> None:
+    """Check that a checkpoint is the timm model's: timm leaves out what it cannot place.
 
     Raises:
-        ModelError: no such file, or keys are missing, unexpected or of another shape.
+        ModelError: a tensor of the backbone is missing, or one is unknown to the full model.
     """
-    from salt.models.weights import load_weights
 
-    load_weights(backbone, path, ignore_unexpected=("head.", "fc.", "classifier."))
+    def plain(key: str) -> str:  # feature wrappers rename `stages.0` to `model.stages_0`
+        return key.removeprefix("model.").replace("_", ".")
+
+    known = {plain(key) for key in checkpoint}
+    own = full.state_dict()
+    missing = [key for key in backbone.state_dict() if plain(key) not in known]
+    unexpected = [key for key in checkpoint if key not in own]
+    if any(not key.endswith(OPTIONAL_BUFFERS) for key in missing + unexpected):
+        raise ModelError(
+            f"{weights} does not fit the encoder: missing {missing}, unexpected {unexpected}. "
+            "Use a checkpoint of this very timm model, or change model.encoder."
+        )
 
 
 def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int) -> dict:
@@ -137,10 +182,10 @@ def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int
     }
 
 
-def _indices_up_to(name: str, reduction: int, in_channels: int) -> tuple[int, ...]:
-    probe: Any = timm.create_model(
-        name, pretrained=False, features_only=True, in_chans=in_channels
-    ).feature_info
+def _indices_up_to(name: str, reduction: int, options: dict[str, Any]) -> tuple[int, ...]:
+    if "out_indices" in options:
+        return tuple(options["out_indices"])
+    probe: Any = timm.create_model(name, features_only=True, **options).feature_info
     reductions = probe.reduction()
     if reduction not in reductions:
         raise ModelError(

@@ -27,8 +27,8 @@ class Refiner(nn.Module):
         self.up_middle = ConvBlock(6 * width, 2 * width)
         self.up_fine = ConvBlock(3 * width, width)
         self.head = nn.Conv2d(width, 1, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return refined logits [B, 1, S, S] for inputs [B, INPUTS, S, S] from `stack_inputs`."""

@@ -43,6 +43,7 @@ class ModelConfig:
     decoder_channels: tuple[int, ...]
     decoder_dropout: float
     attention: str
+    presence_head: bool
     input_size: int
     stack_width: int
 
@@ -104,7 +105,7 @@ class Segmenter(nn.Module):
         )
         self.mask_head = nn.Conv2d(config.decoder_channels[-1], 1, 3, padding=1)
         self.presence_dropout = DropoutSite(config.decoder_dropout)
-        self.presence_head = nn.Linear(2 * channels[-1], 1)
+        self.presence_head = nn.Linear(2 * channels[-1], 1) if config.presence_head else None
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
@@ -114,6 +115,8 @@ class Segmenter(nn.Module):
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
         """Turn feature maps into logits; every dropout site lies in here."""
         mask_logits = self.mask_head(self.decoder(features))
+        if self.presence_head is None:
+            return Segmentation(mask_logits, None)
         coarsest = features[-1]  # [B, C, S / 2**depth, S / 2**depth]
         pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
         dropped = self.presence_dropout(pooled[:, :, None, None])[:, :, 0, 0]

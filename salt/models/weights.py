@@ -17,22 +17,11 @@ def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
         save_file(tensors, part)
 
 
-def load_weights(
-    module: nn.Module,
-    path: Path,
-    *,
-    leave: tuple[str, ...] = (),
-    ignore_unexpected: tuple[str, ...] = (),
-) -> list[str]:
-    """Load a .safetensors file into a module and return the names that matched.
-
-    Args:
-        leave: prefixes of keys that are neither loaded nor missed.
-        ignore_unexpected: prefixes of the file's keys that the module need not have.
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a .safetensors file.
 
     Raises:
-        ModelError: the file is missing or damaged, or a key is missing, unexpected or of
-            another shape and not ignored.
+        ModelError: the file is missing or damaged.
     """
     if path.suffix != ".safetensors" or not path.is_file():
         raise ModelError(
@@ -40,13 +29,25 @@ def load_weights(
             "a torch checkpoint with safetensors.torch.save_file."
         )
     try:
-        found = load_file(path)
+        return load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors
         raise ModelError(f"{path}: damaged safetensors file ({error}). Make it anew.") from error
-    found = {key: tensor for key, tensor in found.items() if not key.startswith(leave)}
+
+
+def load_weights(module: nn.Module, path: Path, *, leave: tuple[str, ...] = ()) -> list[str]:
+    """Load a .safetensors file into a module and return the names that matched.
+
+    Args:
+        leave: prefixes of keys that are neither loaded nor missed.
+
+    Raises:
+        ModelError: the file is missing or damaged, or a key is missing, unexpected or of
+            another shape.
+    """
+    found = {key: t for key, t in read_weights(path).items() if not key.startswith(leave)}
     wanted = {key: t for key, t in module.state_dict().items() if not key.startswith(leave)}
     missing = [key for key in wanted if key not in found]
-    unexpected = [k for k in found if k not in wanted and not k.startswith(ignore_unexpected)]
+    unexpected = [key for key in found if key not in wanted]
     matched = [key for key in wanted if key in found]
     misshaped = [
         f"{key} {tuple(found[key].shape)} for {tuple(wanted[key].shape)}"

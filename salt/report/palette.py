@@ -11,7 +11,7 @@ TRUTH = "#56b4e9"
 PREDICTION = "#f5a300"
 PROBABILITY_MAP = "viridis"
 UNCERTAINTY_MAP = "magma"
-FOLD_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+FOLD_COLOURS = ("#2f8fd0", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from salt.metrics import tile_iou
-from salt.report.maps import Maps
 from salt.report.painting import (
     fill,
     outline_prediction,
@@ -18,6 +17,7 @@ from salt.report.painting import (
 from salt.report.palette import PREDICTION, PROBABILITY_MAP, TRUTH, UNCERTAINTY_MAP
 from salt.report.run import Run
 from salt.report.scores import mean_entropy
+from salt.report.tile_maps import TileMaps
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def unlabelled_row(run: Run, tile: int) -> TileRow:
     return TileRow(record["id"], " · ".join(["test", *_depth(record)]), panels)
 
 
-def _mean_map(folds: tuple[Maps, ...], at: np.ndarray) -> np.ndarray:
+def _mean_map(folds: tuple[TileMaps, ...], at: np.ndarray) -> np.ndarray:
     return np.stack([maps.read(at)[0] for maps in folds]).astype(np.float32).mean(axis=0)
 
 

@@ -12,7 +12,7 @@ from salt.errors import StoreError
 from salt.files import read_array, read_csv, read_json
 from salt.infer.rule import Rule, apply_rule
 from salt.infer.threshold import read_rule
-from salt.report.maps import Maps, open_maps, read_in_order, rows_in_order
+from salt.report.tile_maps import TileMaps, open_tile_maps, read_in_order, rows_in_order
 from salt.rle import decode
 from salt.store import TILE_SIZE, TileStore, open_store
 
@@ -37,11 +37,11 @@ class Labelled:
 
     fold: np.ndarray
     scores: np.ndarray
-    single: Maps
-    averaged: Maps
-    refined: Maps
-    ensemble: Maps
-    uncertainty: Maps
+    single: TileMaps
+    averaged: TileMaps
+    refined: TileMaps
+    ensemble: TileMaps
+    uncertainty: TileMaps
     fold_rules: dict[int, Rule]
 
     def decisions(self, tiles: np.ndarray) -> np.ndarray:
@@ -68,9 +68,9 @@ class Unlabelled:
         truth_row: row in `truths` of each tile [t].
     """
 
-    averaged: tuple[Maps, ...]
-    refined: tuple[Maps, ...]
-    uncertainty: Maps
+    averaged: tuple[TileMaps, ...]
+    refined: tuple[TileMaps, ...]
+    uncertainty: TileMaps
     runs: pd.Series
     truths: np.ndarray | None
     truth_row: np.ndarray
@@ -134,8 +134,10 @@ def _open_labelled(
         single=_over_folds(data / "train", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         averaged=_over_folds(data / "uncertainty", folds, "oof_mean.npy", "oof_tiles.csv", ids),
         refined=_over_folds(data / "refine", folds, "oof_probability.npy", "oof_tiles.csv", ids),
-        ensemble=open_maps([(ensemble / "oof_probability.npy", ensemble / "oof_tiles.csv")], ids),
-        uncertainty=open_maps(
+        ensemble=open_tile_maps(
+            [(ensemble / "oof_probability.npy", ensemble / "oof_tiles.csv")], ids
+        ),
+        uncertainty=open_tile_maps(
             [(ensemble / "oof_uncertainty.npy", ensemble / "oof_tiles.csv")], ids
         ),
         fold_rules=_fold_rules(threshold_summary, folds, data / "threshold/summary.json"),
@@ -150,7 +152,7 @@ def _open_unlabelled(data: Path, folds: list[int], ids: pd.Series) -> Unlabelled
     return Unlabelled(
         averaged=_each_fold(data / "uncertainty", folds, "test_mean.npy", ids),
         refined=_each_fold(data / "refine", folds, "test_probability.npy", ids),
-        uncertainty=open_maps([uncertainty], ids),
+        uncertainty=open_tile_maps([uncertainty], ids),
         runs=runs["rle_mask"].iloc[rows_in_order(runs["id"], ids, str(submission))],
         truths=truths,
         truth_row=truth_row,
@@ -164,11 +166,13 @@ def _open_truth(folder: Path, ids: pd.Series) -> tuple[np.ndarray | None, np.nda
     return read_array(folder / "masks.npy"), rows_in_order(found, ids, f"{folder}/ids.csv")
 
 
-def _over_folds(root: Path, folds: list[int], array: str, table: str, ids: pd.Series) -> Maps:
-    return open_maps([(root / str(fold) / array, root / str(fold) / table) for fold in folds], ids)
+def _over_folds(root: Path, folds: list[int], array: str, table: str, ids: pd.Series) -> TileMaps:
+    return open_tile_maps(
+        [(root / str(fold) / array, root / str(fold) / table) for fold in folds], ids
+    )
 
 
-def _each_fold(root: Path, folds: list[int], array: str, ids: pd.Series) -> tuple[Maps, ...]:
+def _each_fold(root: Path, folds: list[int], array: str, ids: pd.Series) -> tuple[TileMaps, ...]:
     return tuple(_over_folds(root, [fold], array, "test_tiles.csv", ids) for fold in folds)
 
 

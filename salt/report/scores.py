@@ -9,8 +9,10 @@ from tqdm import tqdm
 from salt.baselines import empty_masks, otsu_masks
 from salt.infer.evidence import gather_evidence
 from salt.infer.rule import DEFAULT_RULE, Grid, Rule, apply_rule
+from salt.maps import MAXIMA
 from salt.metrics import bootstrap_interval, paired_gain, tile_dice, tile_iou, tile_scores
 from salt.report.run import Run, portions
+from salt.report.tile_maps import TileMaps
 from salt.seeding import generator
 
 STEPS = {
@@ -147,10 +149,10 @@ def rounded(content: Any) -> Any:
 
 def mean_entropy(stored: np.ndarray) -> np.ndarray:
     """Return the mean predictive entropy in nat of each stored map, uint8 [n, H, W]."""
-    return stored.mean(axis=(1, 2)) * (np.log(2) / 255)
+    return stored.mean(axis=(1, 2)) * (MAXIMA["entropy"] / 255)
 
 
-def _at_half(maps: Any, tiles: np.ndarray) -> np.ndarray:
+def _at_half(maps: TileMaps, tiles: np.ndarray) -> np.ndarray:
     return apply_rule(maps.read(tiles), maps.presence(tiles), DEFAULT_RULE)
 
 

@@ -88,19 +88,21 @@ class ZipArchive:
 
     def members(self) -> list[str]:
         # `filename` ends at a NUL, which would let two entries pass as one.
-        names = sorted(entry.orig_filename for entry in self._zip.infolist())
-        for name, following in pairwise([*names, None]):
-            if name.startswith("/") or "\0" in name or ".." in name.split("/"):
-                raise InputError(
-                    f"{self.path}: holds {name[:80]!r}, which leads out of the archive; expected "
-                    "plain names such as images/000e218f21.png. Download the zip again."
-                )
-            if name == following:
-                raise InputError(
-                    f"{self.path}: holds {name!r} twice; expected each file once. "
-                    "Download the zip again."
-                )
-        return [name for name in names if not name.endswith("/")]
+        entries = sorted(entry.orig_filename for entry in self._zip.infolist())
+        names = [name for name in entries if not name.endswith("/")]
+        outside = [name for name in names if _leads_out(name)]
+        if outside:
+            raise InputError(
+                f"{self.path}: holds {outside[0][:80]!r}, which leads out of the archive; expected "
+                "plain names such as images/000e218f21.png. Download the zip again."
+            )
+        repeated = [name for name, following in pairwise(names) if name == following]
+        if repeated:
+            raise InputError(
+                f"{self.path}: holds {repeated[0]!r} twice; expected each file once. "
+                "Download the zip again."
+            )
+        return names
 
     def read(self, member: str) -> bytes:
         _check_size(self.where(member), self._zip.getinfo(member).file_size)
@@ -117,6 +119,10 @@ class ZipArchive:
 
     def close(self) -> None:
         self._zip.close()
+
+
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or "\0" in name or ".." in name.split("/")
 
 
 def _files_below(folder: str, prefix: str) -> list[str]:

@@ -22,6 +22,7 @@ from salt.synthesis.block import cut, draw_block
 ROWS, COLUMNS = 2, 4  # tiles of one section
 GEOMETRY = ["id", "volume", "inline", "crossline", "sample"]
 SEABED_CHANCE = 0.2  # per block; about one TGS tile in fifteen shows water
+VARIETY = 0.2  # one survey: its blocks are shot and processed nearly alike
 SALT_16_BIT = 65535
 
 
@@ -103,6 +104,7 @@ def _draw_tiles(
                     empty_tiles=steering.target(is_last=count == len(volumes) - 1),
                     tolerance=inlines - 1,
                     seabed_chance=SEABED_CHANCE,
+                    variety=VARIETY,
                 )
                 steering.record(cut(block.masks))
                 tables.append(_locate(seed, volume, inlines, split))

@@ -24,31 +24,10 @@ def read_table(
         InputError: no such file, not a CSV in UTF-8, a column is missing or occurs twice, a
             row has too few or too many fields, or an id is not plain or occurs twice.
     """
-    lines = _read_lines(path)
-    header = lines.pop(0)[1] if lines else []
-    for name in columns:
-        if name not in header:
-            raise InputError(
-                f"{path}: columns {','.join(header)[:80]!r}, no {name!r}; expected "
-                f"{','.join((*columns, *optional))}. Take Kaggle's file, or add the column."
-            )
-    kept = [name for name in (*columns, *optional) if name in header]
-    if any(header.count(name) > 1 for name in kept):
-        raise InputError(
-            f"{path}: a column occurs twice in {','.join(header)[:80]!r}; expected each once. "
-            "Remove the others."
-        )
+    (_, header), *lines = _read_lines(path) or [(1, [])]
+    kept = _kept_columns(path, header, columns, optional)
     places = [header.index(name) for name in kept]
-    for line, fields in lines:
-        if len(fields) != len(header):
-            raise InputError(
-                f"{path} line {line}: {len(fields)} fields; expected {len(header)} "
-                f"({','.join(header)}). Correct the line or take Kaggle's file again."
-            )
-    if not lines:
-        raise InputError(
-            f"{path}: no rows below its header; expected one a tile. Take Kaggle's file."
-        )
+    _check_widths(path, header, lines)
     table = pd.DataFrame(
         [[fields[place] for place in places] for _, fields in lines],
         columns=kept,
@@ -105,6 +84,39 @@ def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
             f"{path}: not a table in CSV ({error}); expected Kaggle's {path.name}. "
             "Download it again."
         ) from error
+
+
+def _kept_columns(
+    path: Path, header: list[str], columns: tuple[str, ...], optional: tuple[str, ...]
+) -> list[str]:
+    """Return the columns to keep, each of which is there once."""
+    for name in columns:
+        if name not in header:
+            raise InputError(
+                f"{path}: columns {','.join(header)[:80]!r}, no {name!r}; expected "
+                f"{','.join((*columns, *optional))}. Take Kaggle's file, or add the column."
+            )
+    kept = [name for name in (*columns, *optional) if name in header]
+    if any(header.count(name) > 1 for name in kept):
+        raise InputError(
+            f"{path}: a column occurs twice in {','.join(header)[:80]!r}; expected each once. "
+            "Remove the others."
+        )
+    return kept
+
+
+def _check_widths(path: Path, header: list[str], lines: list[tuple[int, list[str]]]) -> None:
+    """Require rows, each with as many fields as the header."""
+    if not lines:
+        raise InputError(
+            f"{path}: no rows below its header; expected one for each tile. Take Kaggle's file."
+        )
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path} line {line}: {len(fields)} fields; expected {len(header)} "
+                f"({','.join(header)[:80]}). Correct the line or take Kaggle's file again."
+            )
 
 
 def _check_ids(path: Path, ids: pd.Series) -> None:

@@ -14,6 +14,7 @@ from salt.synthesis.seismic import Acquisition, draw_acquisition, image
 MARGIN = 32  # pixels computed around the window, to keep filter edges out of it
 INLINE_SPACING = 5.0  # pixels between neighbouring inlines
 TRIALS = 30  # salt scenes tried for one that suits
+SLIVER = 0.02  # of a tile; less salt than this cannot be recognised
 THINNING = 4  # pixels between the points at which a trial is looked at
 
 
@@ -41,6 +42,7 @@ def draw_block(
     empty_tiles: int,
     tolerance: int = 0,
     seabed_chance: float = 0.0,
+    variety: float = 1.0,
 ) -> Block:
     """Draw a block of `rows` x `columns` tiles on each of `inlines` sections.
 
@@ -56,12 +58,12 @@ def draw_block(
         margin=MARGIN,
     )
     earth = generator(seed, "earth")
-    wavelength = float(np.clip(np.exp(earth.normal(np.log(19), 0.4)), 9, 42))
+    wavelength = float(np.clip(np.exp(earth.normal(np.log(19), 0.4 * variety)), 9, 42))
     size = float(np.sqrt(wavelength / 19) * np.exp(earth.normal(0, 0.25)))
     structure = draw_structure(earth, grid, wavelength=wavelength, seabed_chance=seabed_chance)
     scene = _suitable_scene(generator(seed, "salt"), grid, structure, size, empty_tiles, tolerance)
     model = build_model(structure, scene, grid)
-    acquisition = draw_acquisition(earth, wavelength=wavelength)
+    acquisition = draw_acquisition(earth, wavelength=wavelength, variety=variety)
     sections = image(generator(seed, "noise"), model, grid, acquisition)
     inner = (slice(None), slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     return Block(
@@ -100,11 +102,16 @@ def _suitable_scene(
 
 
 def _misfit(scene: SaltScene, grid: Grid, empty_tiles: int) -> float:
-    """Count the tiles by which a scene misses its target; those of salt alone count double."""
+    """Count the tiles by which a scene misses its target, and those no interpreter could label.
+
+    Tiles of nothing but salt count double, tiles with a mere sliver of it half.
+    """
     inner = Grid(grid.inline, grid.sample[:, MARGIN:-MARGIN], grid.crossline[:, :, MARGIN:-MARGIN])
     salt = scene.level(inner) > 0
     tiles = cut(salt)[..., ::THINNING, ::THINNING].mean(axis=(-2, -1))
-    return abs(int((tiles == 0).sum()) - empty_tiles) + 2.0 * int((tiles > 0.98).sum())
+    slivers = ((tiles > 0) & (tiles < SLIVER)).sum()
+    full = (tiles > 0.98).sum()
+    return float(abs((tiles == 0).sum() - empty_tiles) + 2 * full + 0.5 * slivers)
 
 
 def _summarise(

@@ -171,7 +171,7 @@ def draw_structure(
         ),
         seabed=_draw_seabed(rng, extent) if rng.random() < seabed_chance else None,
         compaction=compaction,
-        salt=rng.uniform(0.25, 0.5) + compaction * samples,
+        salt=rng.uniform(0.35, 0.6) + compaction * samples,
     )
 
 
@@ -186,7 +186,7 @@ def draw_column(rng: np.random.Generator, start: float, stop: float, *, bed: flo
     thickness = bed * np.exp(rng.normal(0, 0.6, size=2 * int((stop - start) / bed)))
     tops = np.cumsum(thickness) / COLUMN_STEP
     strength = _package_strength(rng, len(tops))
-    steps = 0.05 * rng.standard_t(6, size=(2, len(tops))) * strength
+    steps = 0.045 * rng.standard_t(6, size=(2, len(tops))) * strength
     bed_of_sample = np.searchsorted(tops, np.arange(length)).clip(max=len(tops) - 1)
     main, variant = (_mean_reverting(step)[bed_of_sample].astype(np.float32) for step in steps)
     return Column(start, main, 0.6 * variant)
@@ -239,7 +239,7 @@ def _draw_seabed(rng: np.random.Generator, extent: Grid) -> tuple[float, Field]:
 def _package_strength(rng: np.random.Generator, beds: int) -> np.ndarray:
     package_ends = np.cumsum(rng.integers(4, 16, size=beds))
     package = np.searchsorted(package_ends, np.arange(beds), side="right")
-    return np.exp(rng.normal(0, 0.4, size=beds))[package]
+    return np.exp(rng.normal(0, 0.3, size=beds))[package]
 
 
 def _mean_reverting(steps: np.ndarray, memory: float = 0.35) -> np.ndarray:

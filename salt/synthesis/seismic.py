@@ -60,23 +60,31 @@ class Acquisition:
 Response = Callable[[np.ndarray, np.ndarray, float, Acquisition], np.ndarray]
 
 
-def draw_acquisition(rng: np.random.Generator, *, wavelength: float) -> Acquisition:
-    """Draw a survey's character; the ranges span what TGS tiles show."""
+def draw_acquisition(rng: np.random.Generator, *, wavelength: float, variety: float) -> Acquisition:
+    """Draw a survey's character around a typical one.
+
+    With `variety` 1 the ranges span what TGS tiles show, gathered from many surveys; with
+    0 every block is shot and processed alike.
+    """
+
+    def around(typical: float, low: float, high: float) -> float:
+        return typical + variety * (rng.uniform(low, high) - typical)
+
     return Acquisition(
         wavelength=wavelength,
-        stretch=rng.uniform(1.1, 1.6),
-        phase=rng.choice([0, np.pi]) + rng.normal(0, 0.5),
-        illuminated_dip=rng.uniform(55, 85),
-        shadow=rng.uniform(60, 250),
-        noise=rng.uniform(0.1, 0.5),
-        salt_noise=rng.uniform(0.1, 0.55),
+        stretch=around(1.3, 1.1, 1.6),
+        phase=variety * rng.normal(0, 0.5) + (np.pi if rng.random() < variety - 0.5 else 0),
+        illuminated_dip=around(70, 55, 85),
+        shadow=around(150, 60, 250),
+        noise=around(0.17, 0.1, 0.5),
+        salt_noise=around(0.12, 0.1, 0.55),
         streak_angle=rng.uniform(-np.pi / 2, np.pi / 2),
-        streak_width=np.pi if rng.random() < 0.5 else rng.uniform(0.3, 0.8),
-        footprint=rng.uniform(0, 0.05),
+        streak_width=rng.uniform(0.3, 0.8) if rng.random() < 0.5 * variety else np.pi,
+        footprint=around(0.02, 0, 0.05),
         footprint_period=rng.uniform(5, 14),
-        agc=rng.uniform(0.2, 0.8),
-        offset=rng.normal(122, 16),
-        scale=rng.uniform(26, 46),
+        agc=around(0.4, 0.2, 0.8),
+        offset=rng.normal(122, 16 * variety),
+        scale=around(36, 26, 46),
     )
 
 

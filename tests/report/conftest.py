@@ -27,7 +27,7 @@ def finished_run(tmp_path: Path) -> Path:
     return fabricate_run(tmp_path / "data")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fabricate() -> Callable[..., Path]:
     """The function that makes such a folder."""
     return fabricate_run
@@ -127,8 +127,8 @@ def _write_folds(
             write_array(array, _probability(draw, truths[: len(ids)][own], error)[::-1])
             write_csv(table, held_out)
         tests = pd.DataFrame({"id": test_ids, "presence": 0.9})
-        for array, folder in (("test_mean.npy", uncertainty), ("test_probability.npy", refine)):
-            write_array(folder / array, _probability(draw, truths[len(ids) :], 1.0))
+        for name_of, folder in (("test_mean", uncertainty), ("test_probability", refine)):
+            write_array(folder / f"{name_of}.npy", _probability(draw, truths[len(ids) :], 1.0))
             write_csv(folder / "test_tiles.csv", tests)
         write_csv(train / "history.csv", _history(name))
 

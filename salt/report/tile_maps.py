@@ -15,7 +15,7 @@ from salt.files import read_array, read_csv
 
 
 @dataclass(frozen=True)
-class Maps:
+class TileMaps:
     """One map per tile, in the order of the ids it was opened for.
 
     Attributes:
@@ -47,7 +47,7 @@ class Maps:
         return self.table["presence"].to_numpy(np.float64)[tiles]
 
 
-def open_maps(sources: list[tuple[Path, Path]], ids: pd.Series) -> Maps:
+def open_tile_maps(sources: list[tuple[Path, Path]], ids: pd.Series) -> TileMaps:
     """Open (array, table) pairs that together hold each of `ids` exactly once.
 
     Raises:
@@ -67,7 +67,7 @@ def open_maps(sources: list[tuple[Path, Path]], ids: pd.Series) -> Maps:
     order = rows_in_order(together["id"], ids, names)
     part = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     row = np.concatenate([np.arange(len(table)) for table in tables])
-    return Maps(arrays, part[order], row[order], together.iloc[order].reset_index(drop=True))
+    return TileMaps(arrays, part[order], row[order], together.iloc[order].reset_index(drop=True))
 
 
 def read_in_order(path: Path, ids: pd.Series) -> pd.DataFrame:

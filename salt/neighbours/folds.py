@@ -1,0 +1,87 @@
+"""Cross-validation folds: stratified by coverage, and grouped so that no section is split."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from salt.errors import StoreError
+
+
+def groups_of(mosaic: np.ndarray, volume: np.ndarray | None) -> np.ndarray:
+    """Number what must stay together, int64 [n]: tiles joined by a mosaic or by a volume.
+
+    Neighbouring inlines of one volume are near copies of each other, so a volume is as
+    indivisible as a section.
+    """
+    labels = [mosaic] if volume is None else [mosaic, volume]
+    count, size = len(mosaic), len(mosaic)
+    rows, columns = [], []
+    for label in labels:
+        numbers = np.unique(label, return_inverse=True)[1] + size
+        rows.append(np.arange(count))
+        columns.append(numbers)
+        size = int(numbers.max(initial=size - 1)) + 1
+    pairs = (np.concatenate(rows), np.concatenate(columns))
+    graph = coo_array((np.ones(len(pairs[0])), pairs), shape=(size, size))
+    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+
+
+def section_folds(
+    groups: np.ndarray, classes: np.ndarray, folds: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """Deal whole groups to folds, int64 [n], so that classes and sizes come out even.
+
+    Largest group first (equal ones in random order), each to the fold where it raises the
+    squared excess over an even share of every class, and of all tiles, least.
+
+    Raises:
+        StoreError: fewer groups than folds.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < len(folds):
+        raise StoreError(
+            f"{len(folds)} folds of {len(names)} groups of tiles; expected at least one group a "
+            "fold. Lower the number of index.folds."
+        )
+    kinds, kind = np.unique(classes, return_inverse=True)
+    counts = np.zeros((len(names), len(kinds) + 1))
+    np.add.at(counts, (group, kind), 1)
+    counts[:, -1] = counts[:, :-1].sum(axis=1)
+    share = np.maximum(counts.sum(axis=0) / len(folds), 1)
+    order = np.lexsort((generator.random(len(names)), -counts[:, -1]))
+    filled = np.zeros((len(folds), len(kinds) + 1))
+    fold_of = np.empty(len(names), np.int64)
+    for name in order:
+        excess = (((filled + counts[name]) / share) ** 2 - (filled / share) ** 2).sum(axis=1)
+        chosen = int(excess.argmin())
+        fold_of[name] = chosen
+        filled[chosen] += counts[name]
+    return np.asarray(folds, np.int64)[fold_of[group]]
+
+
+def random_folds(
+    classes: np.ndarray, folds: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """Deal single tiles to folds in turn, class by class, int64 [n]: sections are split."""
+    order = np.lexsort((generator.random(len(classes)), classes))
+    dealt = np.empty(len(classes), np.int64)
+    dealt[order] = np.arange(len(classes)) % len(folds)
+    return np.asarray(folds, np.int64)[dealt]
+
+
+def separated_pairs(neighbours: pd.DataFrame, fold_of: pd.Series) -> int:
+    """Count labelled neighbour pairs (right, down, next) whose tiles lie in different folds.
+
+    Args:
+        neighbours: as neighbours.csv, "" where there is none.
+        fold_of: fold by id, labelled tiles only.
+    """
+    count = 0
+    for side in ("right", "down", "next"):
+        first = neighbours["id"].map(fold_of)
+        second = neighbours[side].map(fold_of)
+        count += int((first.notna() & second.notna() & (first != second)).sum())
+    return count

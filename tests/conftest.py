@@ -1,0 +1,28 @@
+"""Fixtures of all tests: a tiny project, and one that all learning stages ran on."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny_project import FOLDS, make_project, run_stage
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; tensors are tiny
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A working folder with params.yaml and the data of ingest, index and synthesize."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that every learning stage ran on, to be read and not changed."""
+    folder = make_project(tmp_path_factory.mktemp("finished"))
+    run_stage(folder, "pretrain")
+    for stage in ("train", "uncertainty", "refine"):
+        for fold in FOLDS:
+            run_stage(folder, stage, fold)
+    for stage in ("ensemble", "threshold", "submit"):
+        run_stage(folder, stage)
+    return folder

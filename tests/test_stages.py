@@ -1,0 +1,3 @@
+def test_x(finished_project):
+    import os
+    os.system(f"find {finished_project} -type f")
