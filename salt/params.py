@@ -196,6 +196,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _passes_differ(self) -> "Params":
+        if self.uncertainty.passes > 1 and not self.model.decoder_dropout:
+            raise ValueError(
+                f"uncertainty.passes is {self.uncertainty.passes}, but without "
+                "model.decoder_dropout all passes are the same; set it above 0 or passes to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _presence_is_trained(self) -> "Params":
         if self.model.presence_head != (self.loss.presence_weight > 0):
             raise ValueError(

@@ -1,7 +1,8 @@
 """Apply a profile: `python -m salt.profiles tgs-cpu` overlays profiles/tgs-cpu.yaml on params.yaml.
 
-Keys a profile does not name keep their value; comments stay. Nothing is written unless the
-result is valid. `python -m salt.profiles demo` restores the committed parameters.
+Every profile starts from `demo`, which names all keys that any profile sets, so that the one
+applied before leaves no trace; keys that no profile names keep their value. Comments stay.
+Nothing is written unless the result is valid.
 """
 
 import argparse
@@ -16,13 +17,14 @@ from salt.files import write_text
 from salt.params import PARAMS_FILE, parse_params, read_yaml
 
 PROFILES = Path("profiles")
+BASE = "demo"  # the committed parameters
 COMMENT_COLUMN = 31  # where params.yaml's comments start, unless the value is longer
 
 
 def apply_profile(
     name: str, params_file: Path = PARAMS_FILE, profiles: Path = PROFILES
 ) -> list[str]:
-    """Overlay a profile on the parameters' file; return one line per changed value.
+    """Set the parameters' file to a profile; return one line per changed value.
 
     Raises:
         ParameterError: no profile of that name, or the result is not valid.
@@ -32,12 +34,18 @@ def apply_profile(
     if name not in known_profiles(profiles):
         known = ", ".join(known_profiles(profiles)) or f"none in {profiles}/"
         raise ParameterError(f"unknown profile {name!r}; expected one of: {known}.")
-    before, overlay = read_yaml(params_file), read_yaml(profile)
-    after = merged(before, overlay)
+    before, overlays = read_yaml(params_file), [profiles / f"{BASE}.yaml", profile]
+    overlays = [path for path in overlays if path.exists()]
+    after = before
+    for overlay in overlays:
+        after = merged(after, read_yaml(overlay))
     parse_params(after, f"{profile} over {params_file}")
     changes = differences(before, after)
     if changes:
-        write_text(params_file, _edited(params_file.read_text(), profile.read_text()))
+        text = params_file.read_text()
+        for overlay in overlays:
+            text = _edited(text, overlay.read_text())
+        write_text(params_file, text)
     return changes
 
 

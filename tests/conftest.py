@@ -1,10 +1,12 @@
 """Fixtures of all tests: a tiny project, and one that all learning stages ran on."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny_project import FOLDS, make_project, run_stage
+from tiny_project import FOLDS, make_project, run_stage, tiny_params
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; tensors are tiny
 
@@ -26,3 +28,17 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in ("ensemble", "threshold", "submit"):
         run_stage(folder, stage)
     return folder
+
+
+@pytest.fixture
+def make_segmenter() -> Callable[..., Any]:
+    """Build the tiny network from a fixed seed, in evaluation mode, with settings changed."""
+    import torch  # here, because many tests do without it
+
+    from salt.models.segmenter import Segmenter, config_from
+
+    def build(**changes: Any) -> Segmenter:
+        torch.manual_seed(0)
+        return Segmenter(config_from(tiny_params()["model"] | changes)).eval()
+
+    return build

@@ -48,6 +48,15 @@ def test_demo_undoes_any_other_profile_to_the_byte(name, params_file):
     assert params_file.read_bytes() == before
 
 
+def test_a_profile_leaves_no_trace_of_the_one_before(params_file):
+    apply_profile("tgs-plain", params_file, PROFILES)
+    directly = load_params(params_file)
+    apply_profile("demo", params_file, PROFILES)
+    apply_profile("tgs-gpu", params_file, PROFILES)
+    apply_profile("tgs-plain", params_file, PROFILES)
+    assert load_params(params_file) == directly
+
+
 def test_the_committed_parameters_are_the_profile_demo():
     committed = read_yaml(PROJECT / "params.yaml")
     if committed["data"]["source"] != "demo":

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from salt import tracking
 from salt.files import write_csv, write_json
+from salt.params import read_yaml
 from salt.seeding import generator
 from salt.store import COLUMNS, TEST, TILE_SIZE, TRAIN, coverage_class, write_store
 
@@ -26,25 +27,34 @@ TINY: dict[str, dict[str, Any]] = {
     "demo": {"blocks": 4, "test_blocks": 1, "inlines": 1},
     "index": {"folds": FOLDS, "stack": "volume"},
     "synthesize": {"tiles": 4},
-    "pretrain": {"epochs": 2, "batch_size": 8},
+    "pretrain": {"epochs": 2, "batch_size": 8, "mask_ratio": 0.5, "patch_size": 8},
     "model": {
         "architecture": "hybrid",
         "encoder": "swinv2",
         "encoder_width": 16,
         "encoder_depths": [1, 1, 1],
+        "encoder_weights": "none",
         "decoder_channels": [16, 16, 8, 8],
+        "decoder_dropout": 0.3,
+        "attention": "scse",
+        "presence_head": True,
+        "input_size": 128,
         "stack_width": 3,
     },
+    "loss": {"dice_weight": 1.0, "boundary_weight": 0.1, "presence_weight": 0.2},
     "train": {
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 5e-3,
+        "ema_decay": 0.99,
+        "early_stopping": 10,
         "validation_share": 0.25,
         "synthetic_share": 0.5,
         "precision": "fp32",
     },
     "uncertainty": {"passes": 2},
-    "refine": {"epochs": 1, "batch_size": 4, "width": 4},
+    "refine": {"epochs": 1, "batch_size": 4, "width": 4, "adopt": "auto"},
+    "ensemble": {"tta": "flip"},
     "threshold": {"candidates": 3},
     "report": {"gallery_tiles": 2, "bootstrap_samples": 50},
     "runtime": {"device": "cpu", "threads": 1, "workers": 0},
@@ -66,13 +76,18 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def write_params(folder: Path, **changes: dict[str, Any]) -> None:
-    """Write the committed parameters with the tiny sizes and then `changes` by section."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+def tiny_params(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the committed parameters with the tiny sizes and then `changes` by section."""
+    params = read_yaml(PROJECT / "params.yaml")
     for overlay in (TINY, changes):
         for section, values in overlay.items():
             params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return params
+
+
+def write_params(folder: Path, **changes: dict[str, Any]) -> None:
+    """Write `tiny_params` as the folder's params.yaml."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(**changes)))
 
 
 @contextlib.contextmanager
@@ -109,9 +124,7 @@ def draw_tile(draw: np.random.Generator, empty: bool) -> tuple[np.ndarray, np.nd
     return image.clip(0, 255).astype(np.uint8), mask.astype(np.uint8)
 
 
-def _write_tiles(
-    folder: Path, draw: np.random.Generator, ids: list[str], labelled: int
-) -> None:
+def _write_tiles(folder: Path, draw: np.random.Generator, ids: list[str], labelled: int) -> None:
     drawn = [draw_tile(draw, empty=tile % 4 == 3) for tile in range(len(ids))]
     images, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     fraction = masks.mean(axis=(1, 2))

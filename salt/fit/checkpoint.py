@@ -22,7 +22,9 @@ from salt.errors import StoreError, TrainingError
 from salt.files import replacing
 
 STATE = "state.safetensors"
-FRAME = ("salt.errors", "salt.params", "salt.tracking", "salt.files")  # cannot change a weight
+FRAME = tuple(  # cannot change a weight
+    f"salt.{name}" for name in ("errors", "files", "ledger", "params", "provenance", "tracking")
+)
 
 
 def resume_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:

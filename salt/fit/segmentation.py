@@ -28,6 +28,7 @@ from salt.padding import crop, pad
 from salt.seeding import derive_seed
 from salt.store import open_store
 
+HISTORY = ["epoch", "learning_rate", "train_loss", "validation_score"]
 HEADS = ("mask_head.", "presence_head.")  # drawn anew: pretraining knows nothing of salt
 
 
@@ -103,11 +104,20 @@ def _synthetic_tiles(folder: Path, stack_width: int) -> LabelledTiles:
 
 
 def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose random groups until they hold `share` of the tiles; return a bool per tile."""
+    """Choose random groups that together hold about `share` of the tiles; a bool per tile.
+
+    A group that would carry the choice past 1.5 times the share is passed over, so one large
+    section cannot starve training; with too few groups nothing may be chosen.
+    """
     names, sizes = np.unique(groups, return_counts=True)
-    order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(names))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    return np.isin(groups, names[order[before < round(share * len(groups))]])
+    target = share * len(groups)
+    chosen: list[int] = []
+    held = 0
+    for index in np.random.default_rng(derive_seed(seed, "validation")).permutation(len(names)):
+        if held < target and held + sizes[index] <= 1.5 * target:
+            chosen.append(int(names[index]))
+            held += int(sizes[index])
+    return np.isin(groups, chosen)
 
 
 class SegmentationTask:
@@ -208,6 +218,6 @@ def fit_fold(
         name=f"{task.name} out-of-fold",
     )
     save_model(state, model_config, out)
-    write_csv(out / "history.csv", history)
+    write_csv(out / "history.csv", history.reindex(columns=HISTORY))
     write_array(out / "oof_probability.npy", probability.astype(np.float16))
     write_csv(out / "oof_tiles.csv", pd.DataFrame({"id": task.data.ids, "presence": presence}))

@@ -18,7 +18,7 @@ from salt.errors import ModelError
 from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
-from salt.models.predict import device_batches, p_presence, probability_maps
+from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
 from salt.models.segmenter import Segmenter, load_model
 
 
@@ -85,34 +85,36 @@ def dropout_switched_on(model: Segmenter) -> Iterator[None]:
 
 
 def sample_passes(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int
+    model: Segmenter, images: torch.Tensor, passes: int, size: int, mirror: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
     One pass is the plain deterministic one. More repeat the decoder alone, on features
-    repeated along the batch.
+    repeated along the batch. With `mirror` the network sees the mirror images and its answer
+    is mirrored back.
     """
-    features = model.encode(images)
+    features = model.encode(images.flip(-1) if mirror else images)
     if passes == 1:
         output = model.decode(features)
-        return probability_maps(output, size)[None], p_presence(output)[None]
-    with dropout_switched_on(model):
-        output = model.decode([feature.repeat(passes, 1, 1, 1) for feature in features])
+    else:
+        with dropout_switched_on(model):
+            output = model.decode([feature.repeat(passes, 1, 1, 1) for feature in features])
+    if mirror:
+        output = mirrored(output)
     shape = (passes, len(images))
-    return probability_maps(output, size).unflatten(0, shape), p_presence(output).unflatten(
-        0, shape
+    return (
+        probability_maps(output, size).unflatten(0, shape),
+        p_presence(output).unflatten(0, shape),
     )
 
 
 def sample_views(
     model: Segmenter, images: torch.Tensor, passes: int, size: int, flip: bool
 ) -> Moments:
-    """Pool `passes` of the tile and, with `flip`, as many of its mirror image mirrored back."""
-    probability, presence = sample_passes(model, images, passes, size)
-    if flip:
-        mirrored, mirrored_presence = sample_passes(model, images.flip(-1), passes, size)
-        probability = torch.cat([probability, mirrored.flip(-1)])
-        presence = torch.cat([presence, mirrored_presence])
+    """Pool `passes` of the tile and, with `flip`, as many of its mirror image."""
+    views = (False, True) if flip else (False,)
+    samples = [sample_passes(model, images, passes, size, mirror) for mirror in views]
+    probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
     return moments(probability, presence)
 
 
@@ -171,13 +173,14 @@ def _measure(
     shape = (len(stacks), size, size)
     presence = np.empty((len(stacks), 2), np.float32)
     device = next(model.parameters()).device
+    tiles = max(BATCH_SIZE // passes, 1)  # at a time: the decoder sees each as often as it passes
     with (
         new_array(out / f"{part}_mean.npy", shape, np.float16) as mean,
         new_array(out / f"{part}_variance.npy", shape, np.uint8) as variance,
         new_array(out / f"{part}_entropy.npy", shape, np.uint8) as entropy,
         new_array(out / f"{part}_mutual_information.npy", shape, np.uint8) as information,
     ):
-        for rows, batch in device_batches(model, images, stacks, device, name):
+        for rows, batch in device_batches(model, images, stacks, device, name, tiles):
             summary = sample_views(model, batch, passes, size, flip)
             mean[rows] = summary.mean.cpu().numpy()
             variance[rows] = as_levels(summary.variance, MAXIMA["variance"])

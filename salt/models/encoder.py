@@ -15,7 +15,7 @@ from torch import nn
 from salt.errors import ModelError
 from salt.models.weights import read_weights
 
-SWIN_WINDOW = 8  # divides the 32, 16 and 8 wide grids of a 128 pixel input
+LARGEST_WINDOW = 8  # a 128 pixel input has grids of 32, 16 and 8: windows of 8 divide them all
 SWIN_HEAD_CHANNELS = 16
 OPTIONAL_BUFFERS = (  # older checkpoints have or lack them; they follow from the settings
     "attn_mask",
@@ -176,10 +176,15 @@ def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int
         "embed_dim": width,
         "depths": tuple(depths),
         "num_heads": tuple(max(1, width * 2**i // SWIN_HEAD_CHANNELS) for i in range(len(depths))),
-        "window_size": SWIN_WINDOW,
+        "window_size": _window(input_size // 2**depth),
         "drop_path_rate": 0.0,
         "out_indices": tuple(range(len(depths))),
     }
+
+
+def _window(coarsest_grid: int) -> int:
+    """Return the largest window that divides the coarsest grid, and so all finer ones."""
+    return max(w for w in range(1, LARGEST_WINDOW + 1) if coarsest_grid % w == 0)
 
 
 def _indices_up_to(name: str, reduction: int, options: dict[str, Any]) -> tuple[int, ...]:

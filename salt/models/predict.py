@@ -29,6 +29,7 @@ def predict(
         images: uint8 [m, S, S]; stacks: int64 [n, C] rows of it, one row per tile predicted.
         flip: average with the mirrored tile's prediction, mirrored back.
         precision: `bf16` computes under autocast.
+        name: of the progress bar; empty for none.
     """
     size = images.shape[-1]
     probability = np.empty((len(stacks), size, size), np.float32)
@@ -39,29 +40,40 @@ def predict(
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
     ):
         for rows, batch in device_batches(model, images, stacks, device, name):
-            views = [batch, batch.flip(-1)] if flip else [batch]
-            outputs = [model(view) for view in views]
-            maps = [probability_maps(output, size) for output in outputs]
+            outputs = [model(batch)]
             if flip:
-                maps[1] = maps[1].flip(-1)
+                outputs.append(mirrored(model(batch.flip(-1))))
+            maps = [probability_maps(output, size) for output in outputs]
             probability[rows] = torch.stack(maps).mean(0).cpu().numpy()
             presence[rows] = torch.stack([p_presence(output) for output in outputs]).mean(0).cpu()
     return probability, presence
 
 
 def device_batches(
-    model: Segmenter, images: np.ndarray, stacks: np.ndarray, device: torch.device, name: str
+    model: Segmenter,
+    images: np.ndarray,
+    stacks: np.ndarray,
+    device: torch.device,
+    name: str,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield (rows, padded batch on the device in channels-last order), with a progress bar."""
-    batches = ordered_batches(images, stacks, BATCH_SIZE, model.config.input_size)
-    with tqdm(total=len(stacks), desc=name, unit="tile", mininterval=1.0) as progress:
+    batches = ordered_batches(images, stacks, batch_size, model.config.input_size)
+    with tqdm(
+        total=len(stacks), desc=name, unit="tile", mininterval=1.0, disable=not name
+    ) as progress:
         for index, batch in enumerate(batches):
-            start = index * BATCH_SIZE
+            start = index * batch_size
             yield (
                 slice(start, start + len(batch)),
                 batch.to(device).contiguous(memory_format=torch.channels_last),
             )
             progress.update(len(batch))
+
+
+def mirrored(output: Segmentation) -> Segmentation:
+    """Mirror a padded tile's output; to be done before cropping, for the margins are unequal."""
+    return output._replace(mask_logits=output.mask_logits.flip(-1))
 
 
 def probability_maps(output: Segmentation, size: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The segmentation network: encoder, decoder, mask head and presence head."""
 
+import itertools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,13 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from salt.errors import ModelError
 from salt.files import read_json, write_json
 from salt.models.decoder import ConvBlock, DropoutSite, UnetDecoder
 from salt.models.encoder import build_encoder
 from salt.models.weights import load_weights, save_weights
 
-STEM_CHANNELS = (16, 32)  # at full and at half resolution
+FINEST_CHANNELS = 16  # of the convolution pyramid; doubled at each level, up to 256
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 
 
@@ -48,29 +48,36 @@ class ModelConfig:
     stack_width: int
 
 
-class ConvStem(nn.Module):
-    """Plain convolutions at full and half resolution.
+class ConvPyramid(nn.Module):
+    """Plain convolutions from full resolution down to the transformer's coarsest.
 
-    A transformer's 4x patch embedding blurs thin boundaries; these two maps carry them past it.
+    A 4x patch embedding blurs thin boundaries, and attention learns little from few tiles;
+    these features carry boundaries past it at reductions 1 and 2, and stand beside the
+    transformer's at 4 and more, so that convolution and attention see each place together.
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, depth: int) -> None:
         super().__init__()
-        full, half = STEM_CHANNELS
-        self.full_resolution = ConvBlock(in_channels, full)
-        self.half_resolution = ConvBlock(full, half, stride=2)
+        self.channels = [min(FINEST_CHANNELS * 2**level, 256) for level in range(depth + 1)]
+        self.levels = nn.ModuleList([ConvBlock(in_channels, self.channels[0])])
+        for before, after in itertools.pairwise(self.channels):
+            halved = ConvBlock(before, after, stride=2)
+            self.levels.append(nn.Sequential(halved, ConvBlock(after, after)))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return features reduced 1 and 2 times."""
-        full = self.full_resolution(images)
-        return [full, self.half_resolution(full)]
+        """Return features reduced 1, 2, 4 ... 2 ** depth times."""
+        features = []
+        for level in self.levels:
+            images = level(images)
+            features.append(images)
+        return features
 
 
 class Segmenter(nn.Module):
     """Encoder and U-Net decoder on [B, stack_width, S, S] tiles.
 
-    `hybrid` joins a convolution stem to an encoder that starts at a quarter of the resolution
-    (Swin, ConvNeXt ...); `unet` takes the encoder's own features alone (ResNet ...).
+    `hybrid` joins a convolution pyramid to an encoder that starts at a quarter of the
+    resolution (Swin, ConvNeXt ...); `unet` takes the encoder's own features alone (ResNet ...).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -87,15 +94,15 @@ class Segmenter(nn.Module):
             weights=config.encoder_weights,
         )
         channels, reductions = list(self.encoder.channels), list(self.encoder.reductions)
-        self.stem: ConvStem | None = None
+        self.pyramid: ConvPyramid | None = None
         if config.architecture == "hybrid":
-            if reductions[0] < 4:
-                raise ModelError(
-                    f"model.encoder {config.encoder!r} has features reduced {reductions} times; "
-                    "the hybrid expects them to start at 4. Use model.architecture: unet."
-                )
-            self.stem = ConvStem(config.stack_width)
-            channels, reductions = [*STEM_CHANNELS, *channels], [1, 2, *reductions]
+            self.pyramid = ConvPyramid(config.stack_width, depth)
+            width_at = dict(zip(reductions, channels, strict=True))
+            reductions = [2**level for level in range(depth + 1)]
+            channels = [
+                own + width_at.get(reduction, 0)
+                for own, reduction in zip(self.pyramid.channels, reductions, strict=True)
+            ]
         self.decoder = UnetDecoder(
             channels,
             reductions,
@@ -110,7 +117,13 @@ class Segmenter(nn.Module):
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
         features = self.encoder(images)
-        return features if self.stem is None else [*self.stem(images), *features]
+        if self.pyramid is None:
+            return features
+        feature_at = dict(zip(self.encoder.reductions, features, strict=True))
+        return [
+            torch.cat([own, feature_at[2**level]], dim=1) if 2**level in feature_at else own
+            for level, own in enumerate(self.pyramid(images))
+        ]
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
         """Turn feature maps into logits; every dropout site lies in here."""

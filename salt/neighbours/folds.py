@@ -1,9 +1,8 @@
 """Cross-validation folds: stratified by coverage, and grouped so that no section is split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -65,23 +64,32 @@ def section_folds(
 def random_folds(
     classes: np.ndarray, folds: Sequence[int], generator: np.random.Generator
 ) -> np.ndarray:
-    """Deal single tiles to folds in turn, class by class, int64 [n]: sections are split."""
+    """Deal single tiles to folds in turn, class by class, int64 [n]: sections are split.
+
+    Raises:
+        StoreError: fewer tiles than folds.
+    """
+    if len(classes) < len(folds):
+        raise StoreError(
+            f"{len(folds)} folds of {len(classes)} labelled tiles; expected at least one tile a "
+            "fold. Lower the number of index.folds."
+        )
     order = np.lexsort((generator.random(len(classes)), classes))
     dealt = np.empty(len(classes), np.int64)
     dealt[order] = np.arange(len(classes)) % len(folds)
     return np.asarray(folds, np.int64)[dealt]
 
 
-def separated_pairs(neighbours: pd.DataFrame, fold_of: pd.Series) -> int:
-    """Count labelled neighbour pairs (right, down, next) whose tiles lie in different folds.
+def separated_pairs(successors: Iterable[np.ndarray], fold: np.ndarray) -> int:
+    """Count neighbours that lie in different folds: what leaks from one into another.
 
     Args:
-        neighbours: as neighbours.csv, "" where there is none.
-        fold_of: fold by id, labelled tiles only.
+        successors: each int64 [n], the row of every tile's neighbour on one side, -1 where none.
+        fold: int64 [m], of the labelled tiles, which are the first m; others do not count.
     """
     count = 0
-    for side in ("right", "down", "next"):
-        first = neighbours["id"].map(fold_of)
-        second = neighbours[side].map(fold_of)
-        count += int((first.notna() & second.notna() & (first != second)).sum())
+    for successor in successors:
+        second = successor[: len(fold)]
+        first = np.flatnonzero((second >= 0) & (second < len(fold)))
+        count += int((fold[first] != fold[second[first]]).sum())
     return count

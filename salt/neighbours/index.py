@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from salt.errors import StoreError
 from salt.files import write_csv, write_json
+from salt.neighbours.accuracy import seam_accuracy
 from salt.neighbours.folds import groups_of, random_folds, section_folds, separated_pairs
-from salt.neighbours.jigsaw import jigsaw
-from salt.neighbours.sections import Layout, adjacent
-from salt.neighbours.stack import stack_neighbours
+from salt.neighbours.jigsaw import Jigsaw, jigsaw
+from salt.neighbours.stack import GEOMETRY, has_geometry, stack_neighbours
 from salt.seeding import generator
 from salt.store import TileStore, open_store
 
 SIDES = ["left", "right", "up", "down", "previous", "next"]
+SCHEMES = ("section", "random")
 
 
 def index_tiles(
@@ -31,34 +33,35 @@ def index_tiles(
         StoreError: the stack or the folds asked for cannot be had from these tiles.
     """
     store = open_store(ingest)
-    layout = jigsaw(np.asarray(store.images))
-    neighbours = neighbour_table(store, layout, stack)
-    volume = store.table["volume"].to_numpy() if "volume" in store.table else None
-    count = len(store.masks)
-    groups = groups_of(layout.mosaic, volume)[:count]
-    classes = store.labelled["coverage_class"].to_numpy()
-    schemes = {
-        "section": section_folds(groups, classes, folds, generator(seed, "folds", "section")),
-        "random": random_folds(classes, folds, generator(seed, "folds", "random")),
+    sides = dict(zip(SIDES[4:], stack_neighbours(store.table, stack), strict=True))
+    puzzle = jigsaw(np.asarray(store.images), seed)
+    neighbours = neighbour_table(store, puzzle, sides)
+    groups = _groups(store, puzzle)
+    dealt = _deal(store, groups, folds, scheme, seed)
+    folds_table = pd.DataFrame({"id": store.labelled["id"], "fold": dealt[scheme], "group": groups})
+    summary = {
+        **_sections_summary(puzzle, store),
+        **_stack_summary(neighbours, stack),
+        "folds": {
+            "scheme": scheme,
+            "per_fold": _balance(folds_table, store),
+            "separated_pairs": {name: _separated(store, puzzle, dealt[name]) for name in dealt},
+        },
     }
-    ids = store.labelled["id"]
-    table = pd.DataFrame({"id": ids, "fold": schemes[scheme], "group": groups})
-    summary = _summary(layout, neighbours, table, classes, scheme, stack)
-    for name, fold in schemes.items():
-        by_id = pd.Series(fold, index=ids)
-        summary["folds"][f"pairs_separated_by_{name}"] = separated_pairs(neighbours, by_id)
     write_csv(out / "neighbours.csv", neighbours)
-    write_csv(out / "folds.csv", table)
+    write_csv(out / "folds.csv", folds_table)
     write_json(out / "summary.json", summary)
     return summary
 
 
-def neighbour_table(store: TileStore, layout: Layout, stack: str) -> pd.DataFrame:
-    """Return the columns of neighbours.csv; "" where a tile has no such neighbour."""
-    rows = adjacent(layout)
-    rows["previous"], rows["next"] = stack_neighbours(store.table, stack)
+def neighbour_table(store: TileStore, puzzle: Jigsaw, stack: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return the columns of neighbours.csv; "" where a tile has no such neighbour.
+
+    `stack` holds `previous` and `next` as rows of the store, int64 [n], -1 where none.
+    """
     ids = np.append(store.table["id"].to_numpy(dtype=object), "")  # row -1 is nobody
-    named = {side: ids[rows[side]] for side in SIDES}
+    named = {side: ids[rows] for side, rows in (puzzle.sides | stack).items()}
+    layout = puzzle.layout
     return pd.DataFrame(
         {
             "id": store.table["id"],
@@ -71,32 +74,67 @@ def neighbour_table(store: TileStore, layout: Layout, stack: str) -> pd.DataFram
     )
 
 
-def _summary(
-    layout: Layout,
-    neighbours: pd.DataFrame,
-    folds: pd.DataFrame,
-    classes: np.ndarray,
-    scheme: str,
-    stack: str,
-) -> dict[str, Any]:
-    sizes = np.bincount(layout.mosaic)
-    per_fold = {
+def _groups(store: TileStore, puzzle: Jigsaw) -> np.ndarray:
+    volume = store.table["volume"].to_numpy() if "volume" in store.table else None
+    return groups_of(puzzle.layout.mosaic, volume)[: len(store.masks)]
+
+
+def _deal(
+    store: TileStore, groups: np.ndarray, folds: Sequence[int], scheme: str, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the fold of each labelled tile under the scheme asked for and, to compare, others."""
+    classes = store.labelled["coverage_class"].to_numpy()
+    draw = {name: generator(seed, "folds", name) for name in SCHEMES}
+    dealt = {"random": random_folds(classes, folds, draw["random"])}
+    try:
+        dealt["section"] = section_folds(groups, classes, folds, draw["section"])
+    except StoreError:
+        if scheme == "section":
+            raise
+    return dealt
+
+
+def _sections_summary(puzzle: Jigsaw, store: TileStore) -> dict[str, Any]:
+    sizes = np.bincount(puzzle.layout.mosaic)
+    summary: dict[str, Any] = {
+        "tiles": len(store.table),
+        "edges": len(puzzle.seams),
+        "sections": int((sizes > 1).sum()),
+        "tiles_in_sections": int(sizes[sizes > 1].sum()),
+        "largest_section": int(sizes.max()),
+    }
+    if has_geometry(store.table):  # the tiles' places are known, so the jigsaw can be checked
+        summary["jigsaw"] = seam_accuracy(puzzle.sides, store.table[GEOMETRY].to_numpy())
+    return summary
+
+
+def _stack_summary(neighbours: pd.DataFrame, stack: str) -> dict[str, Any]:
+    return {
+        "stack": stack,
+        "tiles_without_previous": int((neighbours["previous"] == "").sum()),
+        "tiles_without_next": int((neighbours["next"] == "").sum()),
+    }
+
+
+def _balance(folds_table: pd.DataFrame, store: TileStore) -> dict[str, Any]:
+    """Return each fold's size and how its tiles spread over the classes of coverage."""
+    classes = store.labelled["coverage_class"].to_numpy()
+    return {
         str(fold): {
             "tiles": len(rows),
             "groups": int(rows["group"].nunique()),
             "without_salt": round(float((classes[rows.index] == 0).mean()), 4),
-            "mean_coverage_class": round(float(classes[rows.index].mean()), 4),
+            "tiles_by_coverage_class": np.bincount(
+                classes[rows.index], minlength=classes.max() + 1
+            ).tolist(),
         }
-        for fold, rows in folds.groupby("fold")
+        for fold, rows in folds_table.groupby("fold")
     }
-    return {
-        "tiles": len(neighbours),
-        "edges": int((neighbours[["right", "down"]] != "").sum().sum()),
-        "sections": int((sizes > 1).sum()),
-        "tiles_in_sections": int(sizes[sizes > 1].sum()),
-        "largest_section": int(sizes.max()),
-        "stack": stack,
-        "tiles_without_previous": int((neighbours["previous"] == "").sum()),
-        "tiles_without_next": int((neighbours["next"] == "").sum()),
-        "folds": {"scheme": scheme, "per_fold": per_fold},
-    }
+
+
+def _separated(store: TileStore, puzzle: Jigsaw, fold: np.ndarray) -> dict[str, int]:
+    """Count labelled neighbours in different folds, side by side and (if known) across inlines."""
+    pairs = {"seams": [puzzle.sides["right"], puzzle.sides["down"]]}
+    if has_geometry(store.table):
+        pairs["inlines"] = [stack_neighbours(store.table, "volume")[1]]
+    return {name: separated_pairs(successors, fold) for name, successors in pairs.items()}

@@ -1,104 +1,145 @@
-"""Lay matched tiles out as sections: a grid each, in which every seam must fit.
+"""Lay tiles out as mosaics: strongest seams first, one tile a cell, every seam accounted for.
 
-Candidates are taken by falling margin. One that joins two pieces is taken if no cell would
-hold two tiles and all seams that come to touch agree: a lone seam needs a clear margin, while
-several seams (closed loops) vouch for each other. Neighbours are then read off the grid, so
-left/right and up/down always agree with each other and no tile has two neighbours on a side.
+Joining two mosaics at one seam makes further seams wherever their cells come to touch. The
+join is made if the log-odds of its seam and the evidence of all others together reach a level
+that falls in steps, so that good seams place tiles before doubtful ones can. A join that would
+put two tiles into one cell is refused. So three sides of a loop bring in the fourth, and a
+doubtful seam that contradicts good ones goes. Neighbours are then read off the grid: left and
+right, up and down always agree, and no tile has two neighbours on one side.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
-from salt.neighbours.edges import seam_edges
+LEVELS = (9.0, 7.0, 5.0, 4.0, 3.0, 2.0)  # log-odds asked of a join, one pass after another
+LEAST_LINK = -8.0  # log-odds a seam must have for a join to be tried at it
+ACROSS, DOWN = 0, 1
+STEPS = ((0, 1), (1, 0))  # rows, columns from a tile to its successor, by axis
+SIDES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 
-SURE_MARGIN = 0.5  # a lone seam must be twice as close as the second best
-SIMILAR = 0.75  # mean correlation over several seams that join two pieces
-WORST = 0.3  # no single seam may correlate less
+Cells = dict[tuple[int, int], int]  # tile by (row, column)
 
-STEP = {0: (1, 0), 1: (0, 1)}  # axis -> (rows, columns) from a tile to its successor
+
+class SeamJudge(Protocol):
+    """Whatever tells the log-odds of seams, in addition to the one a join is made at."""
+
+    def closing_evidence(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the log-odds of each pair (first, second), [p]."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Seams at which mosaics may be joined, all [p]: tiles, axis, log-odds."""
+
+    first: np.ndarray
+    second: np.ndarray
+    axis: np.ndarray
+    log_odds: np.ndarray
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each tile lies: mosaic, row and column, int64 [n]; a lone tile is a mosaic."""
+    """Where each tile lies: mosaic, row and column, int64 [n]; a lone tile is a mosaic.
+
+    Mosaics are numbered by falling size, then by their first tile; rows and columns start at 0.
+    """
 
     mosaic: np.ndarray
     row: np.ndarray
     column: np.ndarray
 
 
-class _Pieces:
-    """Pieces of sections under construction: tiles by cell and cells by tile."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.piece = np.arange(len(images))
-        self.cell = np.zeros((len(images), 2), np.int64)
-        self.tiles: dict[int, dict[tuple[int, int], int]] = {
-            tile: {(0, 0): tile} for tile in range(len(images))
-        }
-        self.seams = {axis: seam_edges(images, axis) for axis in STEP}
-
-    def similarity(self, first: int, second: int, axis: int) -> float:
-        """Correlation on the seam between a tile and its successor; 0 if an edge is flat."""
-        outgoing, incoming = self.seams[axis]
-        return float(outgoing[first] @ incoming[second])
-
-    def shift(self, first: int, second: int, axis: int) -> tuple[int, int]:
-        """What takes the second tile's piece into the first one's grid."""
-        target = self.cell[first] + STEP[axis] - self.cell[second]
-        return int(target[0]), int(target[1])
-
-    def touching(self, kept: int, moved: int, shift: tuple[int, int]) -> list[float] | None:
-        """Similarities of all seams between two pieces, or None if they would overlap."""
-        cells, seams = self.tiles[kept], []
-        for (row, column), tile in self.tiles[moved].items():
-            row, column = row + shift[0], column + shift[1]
-            if (row, column) in cells:
-                return None
-            for axis, (down, right) in STEP.items():
-                before = cells.get((row - down, column - right))
-                after = cells.get((row + down, column + right))
-                if before is not None:
-                    seams.append(self.similarity(before, tile, axis))
-                if after is not None:
-                    seams.append(self.similarity(tile, after, axis))
-        return seams
-
-    def join(self, kept: int, moved: int, shift: tuple[int, int]) -> None:
-        """Move one piece into another's grid."""
-        for (row, column), tile in self.tiles.pop(moved).items():
-            cell = (row + shift[0], column + shift[1])
-            self.tiles[kept][cell] = tile
-            self.cell[tile], self.piece[tile] = cell, kept
-
-
-def lay_out(images: np.ndarray, candidates: pd.DataFrame) -> Layout:
-    """Join tiles along candidate edges (see `edges.match_edges`, best first)."""
-    pieces = _Pieces(images)
-    rows = candidates[["first", "second", "axis", "margin"]].itertuples(index=False, name=None)
-    for first, second, axis, margin in rows:
-        kept, moved = int(pieces.piece[first]), int(pieces.piece[second])
-        if kept == moved:
-            continue
-        shift = pieces.shift(first, second, axis)
-        if len(pieces.tiles[moved]) > len(pieces.tiles[kept]):
-            kept, moved, shift = moved, kept, (-shift[0], -shift[1])
-        seams = pieces.touching(kept, moved, shift)
-        if seams is not None and _agree(seams, margin):
-            pieces.join(kept, moved, shift)
+def assemble(count: int, links: Links, judges: tuple[SeamJudge, SeamJudge]) -> Layout:
+    """Join `count` tiles into mosaics; `judges` are those of the axes ACROSS and DOWN."""
+    pieces = _Pieces(count, judges)
+    waiting = _best_first(links)
+    for level in LEVELS:
+        tried = -1
+        while tried != len(waiting):  # each join may bring the evidence that another lacked
+            tried = len(waiting)
+            waiting = [link for link in waiting if not pieces.settles(*link, level)]
     return _numbered(pieces)
 
 
-def _agree(seams: list[float], margin: float) -> bool:
-    if min(seams) < WORST:
-        return False
-    return margin >= SURE_MARGIN or (len(seams) > 1 and float(np.mean(seams)) >= SIMILAR)
+def neighbours_of(layout: Layout) -> dict[str, np.ndarray]:
+    """Read left, right, up and down neighbours off the grid: int64 [n] each, -1 where none."""
+    places = zip(layout.mosaic.tolist(), layout.row.tolist(), layout.column.tolist(), strict=True)
+    tile_at = {place: tile for tile, place in enumerate(places)}
+    return {
+        side: np.array(
+            [tile_at.get((mosaic, r + rows, c + columns), -1) for mosaic, r, c in tile_at],
+            np.int64,
+        )
+        for side, (rows, columns) in SIDES.items()
+    }
+
+
+def _best_first(links: Links) -> list[tuple[int, int, int, float]]:
+    usable = np.flatnonzero(links.log_odds > LEAST_LINK)
+    fields = (links.first, links.second, links.axis, links.log_odds)
+    first, second, axis, log_odds = (field[usable] for field in fields)
+    order = np.lexsort((second, first, axis, -log_odds))
+    columns = (field[order].tolist() for field in (first, second, axis, log_odds))
+    return list(zip(*columns, strict=True))
+
+
+class _Pieces:
+    """Mosaics under construction: tiles by cell and cells by tile."""
+
+    def __init__(self, count: int, judges: tuple[SeamJudge, SeamJudge]) -> None:
+        self.piece = list(range(count))
+        self.cell = [(0, 0)] * count
+        self.tiles: dict[int, Cells] = {tile: {(0, 0): tile} for tile in range(count)}
+        self.judges = judges
+
+    def settles(self, first: int, second: int, axis: int, log_odds: float, level: float) -> bool:
+        """Join two tiles' pieces if the evidence reaches `level`; tell if the link is done with.
+
+        It is when both tiles lie in one piece: nothing can move them against each other.
+        """
+        kept, moved = self.piece[first], self.piece[second]
+        if kept == moved:
+            return True
+        rows, columns = self._shift(first, second, axis)
+        if len(self.tiles[kept]) < len(self.tiles[moved]):
+            kept, moved, rows, columns = moved, kept, -rows, -columns
+        cells = {(r + rows, c + columns): tile for (r, c), tile in self.tiles[moved].items()}
+        if not self.tiles[kept].keys().isdisjoint(cells):
+            return False
+        if log_odds + self._other_evidence(self.tiles[kept], cells, (first, second)) < level:
+            return False
+        self._join(kept, moved, cells)
+        return True
+
+    def _shift(self, first: int, second: int, axis: int) -> tuple[int, int]:
+        """Return rows and columns that take second's piece into the grid of first's."""
+        (row, column), (own_row, own_column) = self.cell[first], self.cell[second]
+        return row + STEPS[axis][0] - own_row, column + STEPS[axis][1] - own_column
+
+    def _other_evidence(self, placed: Cells, cells: Cells, link: tuple[int, int]) -> float:
+        """Return the summed evidence of all seams between two pieces other than `link`."""
+        total = 0.0
+        for (rows, columns), judge in zip(STEPS, self.judges, strict=True):
+            pairs = []
+            for (row, column), tile in cells.items():
+                pairs.append((placed.get((row - rows, column - columns), -1), tile))
+                pairs.append((tile, placed.get((row + rows, column + columns), -1)))
+            pairs = [pair for pair in pairs if -1 not in pair and pair != link]
+            if pairs:
+                first, second = np.array(pairs).T
+                total += float(judge.closing_evidence(first, second).sum())
+        return total
+
+    def _join(self, kept: int, moved: int, cells: Cells) -> None:
+        for cell, tile in cells.items():
+            self.piece[tile], self.cell[tile] = kept, cell
+        self.tiles[kept].update(cells)
+        del self.tiles[moved]
 
 
 def _numbered(pieces: _Pieces) -> Layout:
-    """Number mosaics by falling size (then by first tile) and start each grid at 0, 0."""
     order = sorted(pieces.tiles.values(), key=lambda cells: (-len(cells), min(cells.values())))
     layout = Layout(*(np.zeros(len(pieces.piece), np.int64) for _ in range(3)))
     for number, cells in enumerate(order):
@@ -107,15 +148,3 @@ def _numbered(pieces: _Pieces) -> Layout:
             layout.mosaic[tile] = number
             layout.row[tile], layout.column[tile] = row - top, column - left
     return layout
-
-
-def adjacent(layout: Layout) -> dict[str, np.ndarray]:
-    """Read left, right, up and down neighbours off the grid: int64 [n] each, -1 where none."""
-    places = zip(layout.mosaic, layout.row, layout.column, strict=True)
-    tile_at = {tuple(map(int, place)): tile for tile, place in enumerate(places)}
-    offsets = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
-    found = {name: np.full(len(layout.mosaic), -1, np.int64) for name in offsets}
-    for (mosaic, row, column), tile in tile_at.items():
-        for name, (down, right) in offsets.items():
-            found[name][tile] = tile_at.get((mosaic, row + down, column + right), -1)
-    return found

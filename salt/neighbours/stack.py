@@ -8,6 +8,11 @@ from salt.errors import StoreError
 GEOMETRY = ["volume", "inline", "crossline", "sample"]
 
 
+def has_geometry(table: pd.DataFrame) -> bool:
+    """Tell whether the store knows each tile's volume, inline, crossline and sample."""
+    return set(GEOMETRY) <= set(table.columns)
+
+
 def stack_neighbours(table: pd.DataFrame, stack: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the previous and the next tile, int64 [n] each, -1 where none.
 
@@ -19,17 +24,18 @@ def stack_neighbours(table: pd.DataFrame, stack: str) -> tuple[np.ndarray, np.nd
             `none`: no neighbours.
 
     Raises:
-        StoreError: `volume` is asked for and the tiles' geometry is not known.
+        StoreError: `volume` is asked for and the tiles' geometry is not known, or puts two
+            tiles in one place.
     """
     nobody = np.full(len(table), -1, np.int64)
     if stack == "none":
         return nobody, nobody.copy()
     if stack == "depth":
         return _by_depth(table)
-    missing = [name for name in GEOMETRY if name not in table.columns]
-    if missing:
+    if not has_geometry(table):
+        missing = next(name for name in GEOMETRY if name not in table.columns)
         raise StoreError(
-            f"index.stack is volume, but tiles.csv has no column {missing[0]!r}; expected a "
+            f"index.stack is volume, but tiles.csv has no column {missing!r}; expected a "
             "source with known inlines. Set index.stack to depth or none."
         )
     return _by_volume(table)
@@ -38,6 +44,12 @@ def stack_neighbours(table: pd.DataFrame, stack: str) -> tuple[np.ndarray, np.nd
 def _by_volume(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     places = list(table[GEOMETRY].itertuples(index=False, name=None))
     row_at = {place: row for row, place in enumerate(places)}
+    if len(row_at) < len(places):
+        twice = table.loc[table.duplicated(GEOMETRY), ["id", *GEOMETRY]].iloc[0].to_dict()
+        raise StoreError(
+            f"tiles.csv puts two tiles in one place ({twice}); expected one tile for each "
+            f"{', '.join(GEOMETRY)}. Mend the source's geometry and rerun ingest."
+        )
 
     def beside(offset: int) -> np.ndarray:
         rows = [row_at.get((v, inline + offset, c, s), -1) for v, inline, c, s in places]

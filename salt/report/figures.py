@@ -22,23 +22,24 @@ DPI = 180
 
 
 def training_curves(history: pd.DataFrame, theme: Theme) -> bytes:
-    """Draw validation score and losses by epoch, one colour per fold.
+    """Draw training loss and validation score by epoch, one colour per fold.
 
-    `history` has the columns fold, epoch, train_loss, validation_loss and validation_score.
+    `history` has the columns fold, epoch, train_loss and validation_score; the score is NaN
+    where no tiles were set aside to choose the epoch.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure, (score, loss) = _figure(theme, columns=2)
     for colour, (fold, epochs) in zip(cycle(FOLD_COLOURS), history.groupby("fold"), strict=False):
-        score.plot(epochs["epoch"], epochs["validation_score"], color=colour, label=f"fold {fold}")
-        loss.plot(epochs["epoch"], epochs["validation_loss"], color=colour)
-        loss.plot(epochs["epoch"], epochs["train_loss"], color=colour, linestyle=(0, (1, 1.5)))
-    score.set_title("Validation score")
-    loss.set_title("Loss (dotted: training)")
+        score.plot(epochs["epoch"], epochs["validation_score"], color=colour)
+        loss.plot(epochs["epoch"], epochs["train_loss"], color=colour, label=f"fold {fold}")
+    loss.set_title("Training loss")
+    scored = history["validation_score"].notna().any()
+    score.set_title("Validation score" if scored else "Validation score (no tiles set aside)")
     for axes in (score, loss):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    score.legend(loc="lower right", frameon=False, labelcolor=theme.ink)
+    loss.legend(loc="upper right", frameon=False, labelcolor=theme.ink)
     return _png(figure)
 
 

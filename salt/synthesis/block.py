@@ -118,7 +118,7 @@ def _summarise(
     structure: Structure, scene: SaltScene, acquisition: Acquisition
 ) -> dict[str, float | int | str]:
     return {
-        "bodies": "+".join(type(body).__name__.lower() for body in scene.bodies),
+        "bodies": "+".join(type(body).__name__.lower() for body in scene.bodies) or "none",
         "drag": scene.drag,
         "drag_reach": scene.drag_reach,
         "dip": structure.dip[0],

@@ -16,7 +16,6 @@ HISTORY = pd.DataFrame(
         "fold": [0, 0, 1, 1],
         "epoch": [1, 2, 1, 2],
         "train_loss": [1.0, 0.5, 1.1, 0.6],
-        "validation_loss": [1.1, 0.7, 1.2, 0.8],
         "validation_score": [0.2, 0.6, 0.3, 0.5],
     }
 )

@@ -1,4 +1,4 @@
-"""Draw the demo survey as one small picture: `python -m salt.synthesis.contact_sheet OUT.png`.
+"""Draw the demo survey as one small picture: `python -m salt.report.contact_sheet OUT.png`.
 
 Reads data/ingest/ if it holds a demo survey, and models one of the committed settings otherwise.
 """

@@ -1,0 +1,43 @@
+import pytest
+from torch import nn
+
+from salt.fit.averaging import MovingAverage
+
+
+@pytest.fixture
+def model() -> nn.BatchNorm1d:
+    """Weight 0; running mean 0; an integer count of batches."""
+    module = nn.BatchNorm1d(1)
+    nn.init.zeros_(module.weight)
+    return module
+
+
+def test_two_updates_are_those_by_hand(model: nn.BatchNorm1d) -> None:
+    average = MovingAverage(model, decay=0.2)
+    nn.init.ones_(model.weight)
+    average.update(model)  # decay (1 + 1) / (10 + 1), still below 0.2
+    assert average.shadow["weight"].item() == pytest.approx(9 / 11)
+    average.update(model)  # (1 + 2) / (10 + 2) is above 0.2
+    assert average.shadow["weight"].item() == pytest.approx(0.2 * 9 / 11 + 0.8)
+
+
+def test_it_starts_at_the_model(model: nn.BatchNorm1d) -> None:
+    assert MovingAverage(model, decay=0.9).shadow["weight"].item() == 0
+
+
+def test_batch_statistics_are_averaged_and_counts_copied(model: nn.BatchNorm1d) -> None:
+    average = MovingAverage(model, decay=0.9)
+    model.running_mean.fill_(11.0)
+    model.num_batches_tracked.fill_(5)
+    average.update(model)
+    assert average.shadow["running_mean"].item() == pytest.approx(9)
+    assert average.shadow["num_batches_tracked"].item() == 5
+
+
+def test_the_shadow_is_apart_from_the_model(model: nn.BatchNorm1d) -> None:
+    average = MovingAverage(model, decay=0.9)
+    nn.init.ones_(model.weight)
+    assert average.shadow["weight"].item() == 0
+    average.update(model)
+    assert model.weight.item() == 1
+    assert not average.shadow["weight"].requires_grad

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from salt.models.decoder import DecoderBlock, DropoutSite, ScSE, UnetDecoder
+
+
+def decoder(**changes) -> UnetDecoder:
+    settings = {"scse": True, "dropout": 0.5} | changes
+    return UnetDecoder([16, 32, 4, 8, 16], [1, 2, 4, 8, 16], [12, 10, 6, 5], **settings).eval()
+
+
+def features_of(size: int = 32) -> list[torch.Tensor]:
+    channels = {1: 16, 2: 32, 4: 4, 8: 8, 16: 16}
+    return [torch.randn(2, c, size // r, size // r) for r, c in channels.items()]
+
+
+def test_it_decodes_to_full_resolution() -> None:
+    assert decoder()(features_of()).shape == (2, 5, 32, 32)
+
+
+def test_a_level_without_a_feature_is_decoded_without_a_skip() -> None:
+    model = UnetDecoder([4, 8], [4, 8], [12, 10, 6], scse=False, dropout=0.0).eval()
+    assert model([torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]).shape == (2, 6, 32, 32)
+
+
+def test_every_feature_matters() -> None:
+    model, features = decoder(), features_of()
+    before = model(features)
+    for level in range(len(features)):
+        changed = [f + (index == level) for index, f in enumerate(features)]
+        assert not torch.allclose(model(changed), before)
+
+
+def test_dropout_lies_behind_all_blocks_but_the_two_finest() -> None:
+    sites = [m for m in decoder().modules() if isinstance(m, DropoutSite)]
+    assert [site.p for site in sites] == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_a_block_doubles_the_resolution() -> None:
+    block = DecoderBlock(6, 3, 5, scse=True, dropout=0.0)
+    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+
+
+def test_recalibration_with_open_gates_adds_the_two_halves() -> None:
+    attention = ScSE(4)
+    for layer in (attention.channel[3], attention.spatial[0]):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    features = torch.randn(2, 4, 5, 5)
+    torch.testing.assert_close(attention(features), features)  # both gates are sigmoid(0) = 1/2
+
+
+@pytest.mark.parametrize(("gate", "expected"), [(-30.0, 0.5), (30.0, 1.5)])
+def test_the_channel_gate_scales_whole_channels(gate: float, expected: float) -> None:
+    attention = ScSE(4)
+    torch.nn.init.zeros_(attention.channel[3].weight)
+    attention.channel[3].bias.data = torch.tensor([gate, 0.0, 0.0, 0.0])
+    torch.nn.init.zeros_(attention.spatial[0].weight)
+    torch.nn.init.zeros_(attention.spatial[0].bias)
+    features = torch.ones(1, 4, 2, 2)
+    scaled = attention(features)
+    torch.testing.assert_close(scaled[0, 0], torch.full((2, 2), expected))
+    torch.testing.assert_close(scaled[0, 1], torch.ones(2, 2))

@@ -1,0 +1,158 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from salt.errors import ModelError
+from salt.models.encoder import Encoder, build_encoder
+
+SMALL: dict[str, Any] = {
+    "input_size": 128,
+    "in_channels": 3,
+    "depth": 4,
+    "width": 16,
+    "depths": (1, 1, 1),
+}
+TINY_SWIN = {  # what `swinv2` with the settings above is in timm's terms
+    "img_size": 128,
+    "embed_dim": 16,
+    "depths": (1, 1, 1),
+    "num_heads": (1, 2, 4),
+    "window_size": 8,
+}
+
+
+def build(name: str, **changes: Any) -> Encoder:
+    return build_encoder(name, **(SMALL | changes)).eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, torch.Tensor]]]:
+    """A timm model's own random weights as a file, and the same in memory."""
+
+    def save(name: str, **options: Any) -> tuple[Path, dict[str, torch.Tensor]]:
+        weights = timm.create_model(name, **options).state_dict()
+        path = tmp_path / f"{name}.safetensors"
+        save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path)
+        return path, weights
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "channels", "reductions"),
+    [
+        ("swinv2", 4, [16, 32, 64], [4, 8, 16]),
+        ("resnet18", 4, [64, 64, 128, 256], [2, 4, 8, 16]),
+        ("resnet18", 5, [64, 64, 128, 256, 512], [2, 4, 8, 16, 32]),
+        ("convnext_atto", 4, [40, 80, 160], [4, 8, 16]),
+        ("mobilenetv3_small_100", 3, [16, 16, 24], [2, 4, 8]),
+    ],
+)
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_features_are_channels_first_with_the_sizes_promised(
+    name: str, depth: int, channels: list[int], reductions: list[int], in_channels: int
+) -> None:
+    encoder = build(name, depth=depth, in_channels=in_channels)
+    assert (encoder.channels, encoder.reductions) == (channels, reductions)
+    with torch.no_grad():
+        features = encoder(torch.randn(2, in_channels, 128, 128))
+    expected = [(2, c, 128 // r, 128 // r) for c, r in zip(channels, reductions, strict=True)]
+    assert [tuple(feature.shape) for feature in features] == expected
+
+
+def test_a_timm_transformer_made_for_another_size_is_built_for_ours() -> None:
+    assert build("swin_tiny_patch4_window7_224").reductions == [4, 8, 16]
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize(
+    ("encoder", "name", "options", "stem"),
+    [
+        ("resnet18", "resnet18", {}, "conv1.weight"),
+        ("convnext_atto", "convnext_atto", {}, "stem.0.weight"),
+        ("mobilenetv3_small_100", "mobilenetv3_small_100", {}, "conv_stem.weight"),
+        ("swinv2", "swinv2_tiny_window8_256", TINY_SWIN, "patch_embed.proj.weight"),
+    ],
+)
+def test_a_timm_checkpoint_arrives_in_the_encoder_whole(
+    checkpoint, encoder: str, name: str, options: dict, stem: str, in_channels: int
+) -> None:
+    path, weights = checkpoint(name, **options)
+    if in_channels == 1:  # a grey tile stands for three equal channels
+        weights[stem] = weights[stem].sum(1, keepdim=True)
+    by_plain_name = {key.replace("_", "."): tensor for key, tensor in weights.items()}
+    loaded = build(encoder, weights=str(path), in_channels=in_channels).backbone.state_dict()
+    assert loaded
+    for key, tensor in loaded.items():
+        torch.testing.assert_close(tensor, by_plain_name[key.replace("_", ".")], msg=key)
+
+
+def test_a_checkpoint_without_its_classifier_is_as_good(checkpoint) -> None:
+    path, weights = checkpoint("resnet18", num_classes=0)
+    encoder = build("resnet18", weights=str(path))
+    assert torch.equal(encoder.backbone.conv1.weight, weights["conv1.weight"])
+
+
+def test_a_checkpoint_of_a_smaller_model_names_what_is_missing(checkpoint) -> None:
+    path, _ = checkpoint("resnet18")
+    with pytest.raises(ModelError, match=r"missing \['layer1\.2\.conv1\.weight'.*unexpected \[\]"):
+        build("resnet34", weights=str(path))
+
+
+def test_a_checkpoint_of_a_larger_model_names_what_is_left_over(checkpoint) -> None:
+    path, _ = checkpoint("resnet34")
+    with pytest.raises(ModelError, match=r"missing \[\], unexpected .*'layer1\.2\.conv1\.weight'"):
+        build("resnet18", weights=str(path))
+
+
+def test_a_checkpoint_with_other_shapes_is_refused(checkpoint) -> None:
+    path, _ = checkpoint("swinv2_tiny_window8_256", **(TINY_SWIN | {"embed_dim": 32}))
+    with pytest.raises(ModelError, match="size mismatch"):
+        build("swinv2", weights=str(path))
+
+
+@pytest.mark.parametrize("name", ["absent.safetensors", "weights.pt"])
+def test_weights_that_are_no_safetensors_file_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"{name}: no such weights; expected a .safetensors file"):
+        build("resnet18", weights=str(tmp_path / name))
+
+
+def test_an_input_size_that_does_not_divide_names_one_that_does() -> None:
+    with pytest.raises(ModelError, match=r"input_size is 120, expected a multiple of 16.*Use 128"):
+        build("resnet18", input_size=120)
+
+
+def test_an_unknown_encoder_is_named() -> None:
+    with pytest.raises(ModelError, match="'resnet1', expected swinv2 or a timm model"):
+        build("resnet1")
+
+
+def test_a_depth_without_features_lists_those_there_are() -> None:
+    with pytest.raises(ModelError, match=r"reduced \[4, 8, 16, 32\] times, expected one reduced 2"):
+        build("convnext_atto", depth=1)
+
+
+def test_swin_stages_must_fit_the_levels() -> None:
+    with pytest.raises(ModelError, match=r"encoder_depths has 2 stages and .* 4 levels"):
+        build("swinv2", depths=(1, 1))
+
+
+def test_an_encoder_that_breaks_its_promise_is_refused() -> None:
+    class Halved(torch.nn.Module):
+        feature_info = build("resnet18", depth=1).backbone.feature_info
+
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [torch.zeros(len(images), 64, 32, 32)]
+
+    with pytest.raises(ModelError, match=r"gives features \[\(1, 64, 32, 32\)\], expected"):
+        Encoder(Halved(), input_size=128, in_channels=3)
+
+
+def test_checking_the_contract_leaves_the_batch_statistics_alone() -> None:
+    encoder = build("resnet18")
+    assert encoder.backbone.bn1.num_batches_tracked == 0

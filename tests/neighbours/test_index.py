@@ -1,0 +1,146 @@
+"""The index of a small store, end to end."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import cut, draw_section, gained
+
+from salt.errors import StoreError
+from salt.files import read_csv, read_json
+from salt.neighbours.index import index_tiles
+from salt.store import COLUMNS, TEST, TILE_SIZE, TRAIN, coverage_class, write_store
+
+VOLUMES, INLINES, ROWS, TILE_COLUMNS = 4, 2, 1, 3
+ARGUMENTS: dict[str, Any] = {"folds": [0, 1], "scheme": "section", "stack": "volume", "seed": 3}
+
+
+def _write_survey(folder: Path, geometry: bool = True) -> None:
+    """Write sections of 1 x 3 tiles, two inlines a volume; the last volume is unlabelled."""
+    draw = np.random.default_rng(0)
+    tiles, places = [], []
+    for volume, inline in np.ndindex(VOLUMES, INLINES):
+        section = draw_section(draw, ROWS * TILE_SIZE, TILE_COLUMNS * TILE_SIZE)
+        cuts, where = cut(section, (TILE_SIZE, TILE_SIZE))
+        tiles.append(cuts)
+        places += [(volume, inline, column, row) for _, column, row in where]
+    images = gained(np.concatenate(tiles), draw)
+    count, labelled = len(images), len(images) * (VOLUMES - 1) // VOLUMES
+    order = np.concatenate([draw.permutation(labelled), np.arange(labelled, count)])
+    masks = (np.arange(TILE_SIZE)[:, None] < draw.integers(0, TILE_SIZE, (labelled, 1, 1))) & True
+    masks = np.broadcast_to(masks, (labelled, TILE_SIZE, TILE_SIZE)).astype(np.uint8)
+    table = pd.DataFrame({"id": [f"t{row:03d}" for row in range(count)], "row": range(count)})
+    table = table.reindex(columns=COLUMNS)
+    table["split"] = np.where(np.arange(count) < labelled, TRAIN, TEST)
+    table["depth"] = np.arange(count) * 10.0
+    fraction = np.append(masks.mean(axis=(1, 2)), np.full(count - labelled, np.nan))
+    table["salt_fraction"] = fraction
+    table["coverage_class"] = np.where(
+        np.isnan(fraction), -1, coverage_class(np.nan_to_num(fraction))
+    )
+    table["is_constant"] = table["is_vertical"] = False
+    if geometry:
+        table[["volume", "inline", "crossline", "sample"]] = np.array(places)[order]
+    write_store(folder, table, images[order], masks, np.zeros_like(masks), {"tiles": count})
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indexed")
+    _write_survey(folder / "ingest")
+    index_tiles(folder / "ingest", folder / "index", **ARGUMENTS)
+    return folder
+
+
+def test_every_tile_has_its_true_neighbours(indexed: Path) -> None:
+    tiles = read_csv(indexed / "ingest/tiles.csv")
+    neighbours = read_csv(
+        indexed / "index/neighbours.csv", ("id", "left", "right", "up", "down", "previous", "next")
+    )
+    assert list(neighbours) == (
+        ["id", "left", "right", "up", "down", "mosaic", "row", "column", "previous", "next"]
+    )
+    assert list(neighbours["id"]) == list(tiles["id"])
+    names = ["volume", "inline", "crossline", "sample"]
+    id_at = {tuple(place): name for name, *place in tiles[["id", *names]].to_numpy().tolist()}
+    steps = {
+        "left": (0, 0, -1, 0),
+        "right": (0, 0, 1, 0),
+        "up": (0, 0, 0, -1),
+        "down": (0, 0, 0, 1),
+        "previous": (0, -1, 0, 0),
+        "next": (0, 1, 0, 0),
+    }
+    for side, step in steps.items():
+        places = (tiles[names].to_numpy() + step).tolist()
+        assert list(neighbours[side]) == [id_at.get(tuple(place), "") for place in places], side
+    assert list(neighbours["column"]) == list(tiles["crossline"])
+
+
+def test_no_volume_is_split_between_folds(indexed: Path) -> None:
+    tiles, folds = read_csv(indexed / "ingest/tiles.csv"), read_csv(indexed / "index/folds.csv")
+    labelled = tiles[tiles["split"] == TRAIN]
+    assert list(folds["id"]) == list(labelled["id"])
+    assert set(folds["fold"]) == {0, 1}
+    assert (folds["fold"].groupby(labelled["volume"]).nunique() == 1).all()
+
+
+def test_the_summary_shows_the_leak_as_a_number(indexed: Path) -> None:
+    summary = read_json(indexed / "index/summary.json")
+    assert summary["edges"] == VOLUMES * INLINES * 2
+    assert summary["sections"] == VOLUMES * INLINES
+    assert summary["largest_section"] == 3
+    assert summary["tiles_in_sections"] == summary["tiles"] == 24
+    assert summary["jigsaw"]["precision"] == summary["jigsaw"]["recall"] == 1
+    assert summary["tiles_without_previous"] == summary["tiles_without_next"] == 12
+    separated = summary["folds"]["separated_pairs"]
+    assert separated["section"] == {"seams": 0, "inlines": 0}
+    assert separated["random"]["seams"] > 0
+    assert separated["random"]["inlines"] > 0
+    sizes = {fold: facts["tiles"] for fold, facts in summary["folds"]["per_fold"].items()}
+    assert sorted(sizes.values()) == [6, 12]  # three volumes of six tiles
+    by_class = [facts["tiles_by_coverage_class"] for facts in summary["folds"]["per_fold"].values()]
+    assert sum(map(sum, by_class)) == 18
+
+
+def test_the_index_is_the_same_byte_for_byte_in_another_folder(
+    indexed: Path, tmp_path: Path
+) -> None:
+    index_tiles(indexed / "ingest", tmp_path, **ARGUMENTS)
+    for name in ("neighbours.csv", "folds.csv", "summary.json"):
+        assert (tmp_path / name).read_bytes() == (indexed / "index" / name).read_bytes()
+
+
+def test_the_random_scheme_splits_sections(indexed: Path, tmp_path: Path) -> None:
+    index_tiles(indexed / "ingest", tmp_path, **(ARGUMENTS | {"scheme": "random"}))
+    folds = read_csv(tmp_path / "folds.csv")
+    assert (folds["fold"].groupby(folds["group"]).nunique() == 2).any()
+    assert np.bincount(folds["fold"]).tolist() == [9, 9]
+
+
+def test_random_folds_may_outnumber_the_sections(indexed: Path, tmp_path: Path) -> None:
+    many = ARGUMENTS | {"folds": [0, 1, 2, 3], "scheme": "random"}
+    summary = index_tiles(indexed / "ingest", tmp_path, **many)
+    assert set(summary["folds"]["separated_pairs"]) == {"random"}
+
+
+def test_more_folds_than_sections_are_refused_and_nothing_is_written(
+    indexed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match="4 folds of 3 groups"):
+        index_tiles(indexed / "ingest", tmp_path, **(ARGUMENTS | {"folds": [0, 1, 2, 3]}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_without_geometry_stacks_by_depth_only(tmp_path: Path) -> None:
+    _write_survey(tmp_path / "ingest", geometry=False)
+    with pytest.raises(StoreError, match="stack is volume"):
+        index_tiles(tmp_path / "ingest", tmp_path / "index", **ARGUMENTS)
+    summary = index_tiles(
+        tmp_path / "ingest", tmp_path / "index", **(ARGUMENTS | {"stack": "depth"})
+    )
+    assert summary["tiles_without_previous"] == 1
+    assert "jigsaw" not in summary
+    assert set(summary["folds"]["separated_pairs"]["random"]) == {"seams"}

@@ -1,0 +1,132 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from salt.augment import Augmentation, AugmentConfig
+
+NOTHING = AugmentConfig(
+    horizontal_flip=0.0,
+    affine=0.0,
+    shift=0.0,
+    zoom=0.0,
+    shear=0.0,
+    brightness=0.0,
+    contrast=0.0,
+)
+GEOMETRY = replace(NOTHING, horizontal_flip=0.5, affine=1.0, shift=0.1, zoom=0.15, shear=8.0)
+ALL = replace(GEOMETRY, affine=0.7, brightness=0.1, contrast=0.2)
+FLIPS = replace(NOTHING, horizontal_flip=1.0)
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """A lopsided blob."""
+    rows, columns = np.mgrid[:101, :101]
+    blob = (rows - 40) ** 2 / 700 + (columns - 60) ** 2 / 300 < 1
+    return (blob | ((rows > 70) & (columns < 30))).astype(np.uint8)
+
+
+@pytest.fixture
+def texture() -> np.ndarray:
+    """Three different grey channels [H, W, 3]."""
+    return np.random.default_rng(0).integers(60, 190, (101, 101, 3), dtype=np.uint8)
+
+
+def as_image(mask: np.ndarray) -> np.ndarray:
+    return np.repeat(255 * mask[:, :, None], 3, axis=2)
+
+
+def test_an_image_that_is_the_mask_stays_so(mask: np.ndarray) -> None:
+    augmentation = Augmentation(GEOMETRY)
+    moved = 0
+    for seed in range(30):
+        image, turned, _ = augmentation(as_image(mask), mask, 1 - mask, seed)
+        # the image is interpolated and the mask is not: they may differ along the boundary
+        sure = ~(binary_dilation(turned) & ~binary_erosion(turned, border_value=1))
+        for channel in range(3):
+            np.testing.assert_array_equal((image[..., channel] > 127)[sure], turned[sure] == 1)
+        moved += (turned != mask).any()
+    assert moved == 30
+
+
+def test_the_ignore_mask_moves_with_the_mask(mask: np.ndarray) -> None:
+    augmentation = Augmentation(ALL)
+    for seed in range(30):
+        _, turned, ignored = augmentation(as_image(mask), mask, 1 - mask, seed)
+        np.testing.assert_array_equal(ignored, 1 - turned)
+
+
+def test_masks_keep_their_two_values_and_everything_its_shape_and_type(
+    mask: np.ndarray, texture: np.ndarray
+) -> None:
+    for channels in (1, 3):
+        arrays = Augmentation(ALL)(texture[..., :channels].copy(), mask, 1 - mask, seed=3)
+        assert [array.shape for array in arrays] == [(101, 101, channels), (101, 101), (101, 101)]
+        assert all(array.dtype == np.uint8 for array in arrays)
+        assert set(np.unique(arrays[1])) == {0, 1}
+
+
+def test_a_flip_mirrors_left_and_right_and_never_top_and_bottom(
+    mask: np.ndarray, texture: np.ndarray
+) -> None:
+    image, turned, _ = Augmentation(FLIPS)(texture, mask, mask, seed=1)
+    np.testing.assert_array_equal(image, texture[:, ::-1])
+    np.testing.assert_array_equal(turned, mask[:, ::-1])
+
+
+def test_nothing_asked_for_changes_nothing(mask: np.ndarray, texture: np.ndarray) -> None:
+    image, turned, ignored = Augmentation(NOTHING)(texture, mask, 1 - mask, seed=1)
+    np.testing.assert_array_equal(image, texture)
+    np.testing.assert_array_equal(turned, mask)
+    np.testing.assert_array_equal(ignored, 1 - mask)
+
+
+def test_brightness_and_contrast_leave_masks_and_equal_channels_alone(mask: np.ndarray) -> None:
+    grey = np.repeat(np.arange(101, dtype=np.uint8)[:, None, None] + 50, 101, axis=1)
+    stack = np.ascontiguousarray(np.repeat(grey, 3, axis=2))
+    config = replace(NOTHING, brightness=0.1, contrast=0.2)
+    image, turned, _ = Augmentation(config)(stack, mask, mask, seed=2)
+    assert (image != stack).any()
+    assert (image == image[..., :1]).all()
+    np.testing.assert_array_equal(turned, mask)
+
+
+@pytest.mark.parametrize("setting", ["shift", "zoom", "shear", "brightness", "contrast"])
+def test_each_setting_changes_the_tile(setting: str, mask: np.ndarray, texture: np.ndarray) -> None:
+    config = replace(NOTHING, affine=1.0, **{setting: getattr(ALL, setting)})
+    image, _, _ = Augmentation(config)(texture, mask, mask, seed=5)
+    assert (image != texture).any()
+
+
+def test_the_same_seed_gives_the_same_tile_whatever_came_before(
+    mask: np.ndarray, texture: np.ndarray
+) -> None:
+    used, fresh = Augmentation(ALL), Augmentation(ALL)
+    for seed in range(5):
+        used(texture, mask, mask, seed)
+    for first, second in zip(
+        used(texture, mask, mask, seed=9), fresh(texture, mask, mask, seed=9), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_another_seed_gives_another_tile(mask: np.ndarray, texture: np.ndarray) -> None:
+    augmentation = Augmentation(ALL)
+    first, second = (augmentation(texture, mask, mask, seed)[0] for seed in (1, 2))
+    assert (first != second).any()
+
+
+def test_a_tile_is_flipped_independently_of_whether_it_is_sheared(
+    mask: np.ndarray, texture: np.ndarray
+) -> None:
+    config = replace(GEOMETRY, affine=0.5)
+    augmentation = Augmentation(config)
+    plain = {texture.tobytes(): "as it was", texture[:, ::-1].tobytes(): "flipped alone"}
+    images = (augmentation(texture, mask, mask, seed)[0] for seed in range(400))
+    counts = Counter(plain.get(image.tobytes(), "sheared") for image in images)
+    # expected 100, 100 and 200, standard deviation about 9
+    assert 60 < counts["as it was"] < 140
+    assert 60 < counts["flipped alone"] < 140

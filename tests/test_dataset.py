@@ -1,0 +1,238 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from salt.augment import Augmentation, AugmentConfig
+from salt.dataset import (
+    GREY_MEAN,
+    GREY_STD,
+    Batch,
+    EpochDataset,
+    LabelledTiles,
+    collate,
+    labelled_tiles,
+    normalise,
+    open_stacks,
+    ordered_batches,
+    signed_distance,
+    stack_rows,
+    training_batches,
+)
+from salt.errors import StoreError
+from salt.padding import crop
+from salt.store import open_store
+
+
+@pytest.fixture
+def tiles() -> LabelledTiles:
+    """Ten labelled tiles named by their row; each image holds its row's number times ten."""
+    draw = np.random.default_rng(0)
+    images = np.broadcast_to(10 * np.arange(10, dtype=np.uint8)[:, None, None], (10, 101, 101))
+    masks = draw.integers(0, 2, images.shape, dtype=np.uint8)
+    ignore = draw.integers(0, 2, images.shape, dtype=np.uint8)
+    stacks = np.repeat(np.arange(10)[:, None], 3, axis=1)
+    return LabelledTiles(images, stacks, masks, ignore, [str(row) for row in range(10)])
+
+
+@pytest.fixture
+def augmentation() -> Augmentation:
+    return Augmentation(
+        AugmentConfig(
+            horizontal_flip=0.5,
+            affine=0.7,
+            shift=0.1,
+            zoom=0.1,
+            shear=5.0,
+            brightness=0.2,
+            contrast=0.2,
+        )
+    )
+
+
+def epoch_of(tiles: LabelledTiles, epoch: int = 0, **changes) -> list[Batch]:
+    settings = {"seed": 1, "batch_size": 4, "augmentation": None} | changes
+    return list(training_batches(tiles, epoch=epoch, **settings))
+
+
+def ids_of(batches: list[Batch]) -> list[str]:
+    return [name for batch in batches for name in batch.ids]
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert ids_of(first) == ids_of(second)
+    for one, other in zip(first, second, strict=True):
+        for name in ("images", "masks", "valid", "distance"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_stack_is_the_previous_the_own_and_the_next_tile(project: Path) -> None:
+    _, stacks = open_stacks(project / "data/ingest", project / "data/index", width=3)
+    # volumes of three inlines: the first has none before it, the last none behind
+    assert stacks[:4].tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 2], [3, 3, 4]]
+    assert stacks[-1].tolist() == [28, 29, 29]
+
+
+def test_a_stack_of_width_one_is_the_tile_alone(project: Path) -> None:
+    _, stacks = open_stacks(project / "data/ingest", project / "data/index", width=1)
+    assert stacks.tolist() == [[row] for row in range(30)]
+
+
+def test_neighbours_of_other_tiles_are_refused(project: Path) -> None:
+    store = open_store(project / "data/ingest")
+    neighbours = pd.DataFrame({"id": store.table["id"][::-1], "previous": "", "next": ""})
+    with pytest.raises(StoreError, match="not the store's 30 in order"):
+        stack_rows(store, neighbours, width=3)
+
+
+def test_a_neighbour_that_is_no_tile_is_named(project: Path) -> None:
+    store = open_store(project / "data/ingest")
+    neighbours = pd.DataFrame({"id": store.table["id"], "previous": "", "next": ""})
+    neighbours.loc[2, "next"] = "nobody"
+    with pytest.raises(StoreError, match="'nobody'"):
+        stack_rows(store, neighbours, width=3)
+
+
+def test_labelled_tiles_leave_the_test_tiles_to_the_stacks(project: Path) -> None:
+    store, stacks = open_stacks(project / "data/ingest", project / "data/index", width=3)
+    tiles = labelled_tiles(store, stacks)
+    assert len(tiles) == len(tiles.masks) == len(tiles.ids) == 24
+    assert len(tiles.images) == 30
+    subset = tiles.subset(np.array([5, 2]))
+    assert subset.ids == ["a05", "a02"]
+    np.testing.assert_array_equal(subset.masks[1], store.masks[2])
+    assert subset.stacks.tolist() == stacks[[5, 2]].tolist()
+
+
+def test_normalised_grey_is_centred_on_that_of_the_tgs_tiles() -> None:
+    normal = normalise(np.array([[0, 255]], np.uint8))
+    assert normal.tolist()[0] == pytest.approx([-GREY_MEAN / GREY_STD, (1 - GREY_MEAN) / GREY_STD])
+
+
+def test_the_signed_distance_of_a_stripe_is_the_one_by_hand() -> None:
+    mask = np.zeros((5, 5), np.uint8)
+    mask[:, :2] = 1
+    # inside, the pixel at the boundary is at 0; outside, the first one at 1
+    expected = np.tile(np.array([-1, 0, 1, 2, 3]) / 5, (5, 1))
+    np.testing.assert_allclose(signed_distance(mask), expected, rtol=1e-6)
+
+
+def test_the_signed_distance_of_one_pixel_is_euclidean() -> None:
+    mask = np.zeros((3, 3), np.uint8)
+    mask[0, 0] = 1
+    expected = np.array([[0, 1, 2], [1, 2**0.5, 5**0.5], [2, 5**0.5, 8**0.5]]) / 3
+    np.testing.assert_allclose(signed_distance(mask), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_tile_of_one_class_has_no_distance(value: int) -> None:
+    assert not signed_distance(np.full((4, 4), value, np.uint8)).any()
+
+
+def test_an_epoch_shows_every_tile_once_in_another_order_each_time(tiles: LabelledTiles) -> None:
+    first, second = (ids_of(epoch_of(tiles, epoch, batch_size=5)) for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == sorted(tiles.ids)
+    assert first != second
+
+
+def test_the_last_incomplete_batch_is_left_out(tiles: LabelledTiles) -> None:
+    assert [len(batch.ids) for batch in epoch_of(tiles, batch_size=4)] == [4, 4]
+
+
+def test_fewer_tiles_than_a_batch_are_one_smaller_batch(tiles: LabelledTiles) -> None:
+    assert [len(batch.ids) for batch in epoch_of(tiles, batch_size=32)] == [10]
+
+
+def test_a_batch_holds_each_tiles_image_mask_and_valid_pixels(tiles: LabelledTiles) -> None:
+    for batch in epoch_of(tiles):
+        rows = [int(name) for name in batch.ids]
+        assert batch.images.shape == (4, 3, 101, 101)
+        torch.testing.assert_close(batch.images, normalise(tiles.images[tiles.stacks[rows]]))
+        np.testing.assert_array_equal(batch.masks[:, 0].numpy(), tiles.masks[rows])
+        np.testing.assert_array_equal(batch.valid[:, 0].numpy(), 1 - tiles.ignore[rows])
+        assert not batch.distance.any()
+
+
+def test_distances_are_those_of_the_augmented_masks(
+    tiles: LabelledTiles, augmentation: Augmentation
+) -> None:
+    for batch in epoch_of(tiles, augmentation=augmentation, distances=True):
+        expected = np.stack([signed_distance(mask) for mask in batch.masks[:, 0].numpy()])
+        np.testing.assert_array_equal(batch.distance[:, 0].numpy(), expected)
+        assert expected.any()
+
+
+def test_an_epoch_repeats_itself_and_other_seeds_and_epochs_differ(
+    tiles: LabelledTiles, augmentation: Augmentation
+) -> None:
+    first = epoch_of(tiles, epoch=3, augmentation=augmentation)
+    epoch_of(tiles, epoch=0, augmentation=augmentation)  # leaves no trace
+    assert_same(first, epoch_of(tiles, epoch=3, augmentation=augmentation))
+    for changes in ({"epoch": 4}, {"epoch": 3, "seed": 2}):
+        other = epoch_of(tiles, augmentation=augmentation, **changes)
+        assert not torch.equal(first[0].images, other[0].images)
+
+
+def test_worker_processes_change_neither_the_batches_nor_torchs_random_stream(
+    tiles: LabelledTiles, augmentation: Augmentation
+) -> None:
+    epochs, after = [], []
+    for workers in (0, 2):
+        torch.manual_seed(0)
+        epochs.append(epoch_of(tiles, augmentation=augmentation, workers=workers))
+        after.append(torch.rand(1).item())
+    assert_same(*epochs)
+    assert after[0] == after[1]
+
+
+def test_a_samples_augmentation_does_not_depend_on_what_was_asked_before(
+    tiles: LabelledTiles, augmentation: Augmentation
+) -> None:
+    dataset = EpochDataset(tiles, np.arange(10), list(range(10)), augmentation, distances=False)
+    forward = [dataset[position] for position in range(10)]
+    backward = [dataset[position] for position in reversed(range(10))][::-1]
+    assert_same([collate(forward)], [collate(backward)])
+
+
+def test_extra_tiles_join_an_epoch_and_are_drawn_anew_for_the_next(tiles: LabelledTiles) -> None:
+    extra = LabelledTiles(
+        tiles.images[::-1], tiles.stacks, tiles.masks, tiles.ignore, list("abcdefghij")
+    )
+    epochs = [
+        ids_of(epoch_of(tiles, epoch, batch_size=13, extra=extra, extra_count=3))
+        for epoch in range(3)
+    ]
+    drawn = [{name for name in names if name.isalpha()} for names in epochs]
+    assert [len(names) for names in drawn] == [3, 3, 3]
+    assert all(set(tiles.ids) < set(names) for names in epochs)
+    assert drawn[0] != drawn[1] or drawn[1] != drawn[2]
+
+
+def test_an_extra_tile_comes_with_its_own_image(tiles: LabelledTiles) -> None:
+    extra = LabelledTiles(
+        tiles.images + 1, tiles.stacks, tiles.masks, tiles.ignore, list("abcdefghij")
+    )
+    (batch,) = epoch_of(tiles, batch_size=14, extra=extra, extra_count=4)
+    for name, image in zip(batch.ids, batch.images, strict=True):
+        grey = 10 * "abcdefghij".index(name) + 1 if name.isalpha() else 10 * int(name)
+        torch.testing.assert_close(image, normalise(np.full((3, 101, 101), grey, np.uint8)))
+
+
+def test_more_extra_tiles_than_there_are_repeat_some(tiles: LabelledTiles) -> None:
+    extra = tiles.subset(np.array([0, 1]))
+    (batch,) = epoch_of(tiles, batch_size=15, extra=extra, extra_count=5)
+    assert len(batch.ids) == 15
+
+
+def test_without_extra_tiles_none_are_drawn(tiles: LabelledTiles) -> None:
+    none = tiles.subset(np.array([], int))
+    assert_same(epoch_of(tiles), epoch_of(tiles, extra=none, extra_count=4))
+
+
+def test_ordered_batches_are_the_padded_stacks_in_order(tiles: LabelledTiles) -> None:
+    batches = list(ordered_batches(tiles.images, tiles.stacks, batch_size=4, input_size=128))
+    assert [tuple(batch.shape) for batch in batches] == [(n, 3, 128, 128) for n in (4, 4, 2)]
+    expected = normalise(tiles.images[tiles.stacks])
+    assert torch.equal(crop(torch.cat(batches), 101), expected)
