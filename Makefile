@@ -51,7 +51,7 @@ ui: $(INSTALLED)  ## browse tracked runs in MLflow, http://127.0.0.1:5000
 
 lock: $(INSTALLED)  ## pin requirements.in anew
 	echo "# regenerate with: make lock" > requirements.lock.part
-	uv pip compile requirements.in --universal --python-version 3.11 --upgrade \
+	uv pip compile requirements.in --system-certs --universal --python-version 3.11 --upgrade \
 		--no-annotate --no-header --quiet >> requirements.lock.part
 	mv requirements.lock.part requirements.lock
 
@@ -75,11 +75,9 @@ $(INSTALLED): requirements.lock
 			"apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }; \
 	fi
 	@echo "== Installing requirements.lock into .venv (once; a few minutes and 6 GB at most)"
-	@if python -m pip install --quiet uv==$(UV_VERSION); then \
-		uv pip install --python .venv/bin/python --requirement requirements.lock; \
-	else \
-		echo "== uv is not to be had; installing with pip instead, which takes longer"; \
-		python -m pip install --requirement requirements.lock; \
-	fi
+	@python -m pip install --quiet uv==$(UV_VERSION) && \
+		uv pip install --system-certs --python .venv/bin/python --requirement requirements.lock || { \
+		echo "== That did not work with uv; installing with pip, which takes longer"; \
+		python -m pip install --requirement requirements.lock; }
 	@touch $@
 	@echo "== Installed"
