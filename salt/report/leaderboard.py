@@ -31,7 +31,7 @@ COLUMNS = (
     "Otsu", "Network", "Machine", "Command",
 )  # fmt: skip
 PACKAGES = (
-    "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "numpy",
+    "torch", "torchvision", "timm", "albumentations", "numpy",
     "scipy", "pandas", "scikit-image", "safetensors", "dvc",
 )  # fmt: skip
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
