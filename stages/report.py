@@ -11,7 +11,7 @@ OUT = Path("data/report")
 
 
 def main() -> None:
-    """Write data/report: metrics.json, plots/*.csv and index.html."""
+    """Write data/report: metrics.json, plots/*.csv, pictures/*.png and index.html."""
     params = load_params()
     with stage_run("report", params.model_dump()) as tracked:
         metrics = build_report(
@@ -25,6 +25,8 @@ def main() -> None:
         )
         tracked.metrics({"score": metrics["out_of_fold"]["score"]})
         tracked.artifact(OUT / "index.html")
+        for picture in sorted((OUT / "pictures").glob("*.png")):
+            tracked.picture(picture)
     print(f"report: out-of-fold score {metrics['out_of_fold']['score']:.3f}, see {OUT}/index.html")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salt.files import write_csv, write_json, write_text
+from salt.files import replacing, write_csv, write_json, write_text
 from salt.report import figures
-from salt.report.gallery import build_gallery
+from salt.report.gallery import build_gallery, draw_strip
 from salt.report.page import Chart, render_page
 from salt.report.palette import THEMES, Theme
 from salt.report.run import open_run
@@ -27,7 +27,7 @@ def build_report(
     bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Write metrics.json, plots/*.csv and index.html to `output`; return the metrics.
+    """Write metrics.json, plots/*.csv, pictures/*.png and index.html; return the metrics.
 
     Args:
         data: folder of the stages' outputs.
@@ -54,6 +54,13 @@ def build_report(
     write_csv(output / "plots/history.csv", run.history)
     write_csv(output / "plots/steps.csv", _steps_table(metrics["steps"]))
     write_csv(output / "plots/threshold.csv", curve)
+    pictures = {chart[0]: chart[2]["light"] for chart in charts}
+    strip = draw_strip(run, labelled)
+    if strip is not None:
+        pictures["Tiles"] = strip
+    for title, png in pictures.items():
+        with replacing(output / "pictures" / f"{title.lower().replace(' ', '-')}.png") as part:
+            part.write_bytes(png)
     write_text(output / "index.html", render_page(metrics, charts, gallery))
     write_json(output / "metrics.json", metrics)
     return metrics
@@ -82,7 +89,7 @@ def _draw_charts(
         ),
         (
             "Training",
-            "Validation score, and losses in training and validation, by epoch.",
+            "Training loss and validation score by epoch.",
             _in_both_themes(lambda theme: figures.training_curves(history, theme)),
         ),
     ]

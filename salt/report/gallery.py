@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from salt.errors import ParameterError, reported_errors
+from salt.errors import ParameterError, StoreError, reported_errors
 from salt.files import read_csv, replacing
 from salt.report.panels import Group, labelled_row, unlabelled_row
 from salt.report.run import Run, open_run
@@ -94,6 +94,12 @@ def choose_strip(run: Run, measured: pd.DataFrame) -> np.ndarray:
     return ranking[(shares * len(ranking)).astype(np.int64)] if len(ranking) else ranking
 
 
+def draw_strip(run: Run, measured: pd.DataFrame) -> bytes | None:
+    """Draw the tiles of `choose_strip` as one PNG; None if no tile has salt enough to show."""
+    rows = [labelled_row(run, tile).panels for tile in choose_strip(run, measured)]
+    return compose(rows) if rows else None
+
+
 def main(arguments: list[str]) -> None:
     """Write the strip to the path given.
 
@@ -109,9 +115,14 @@ def main(arguments: list[str]) -> None:
     data = Path("data")
     folds = sorted(read_csv(data / "ensemble/oof_tiles.csv")["fold"].unique().tolist())
     run = open_run(data, folds)
-    tiles = choose_strip(run, measure_labelled(run))
+    picture = draw_strip(run, measure_labelled(run))
+    if picture is None:
+        raise StoreError(
+            "no labelled tile has enough salt for the picture; expected some with "
+            f"{STRIP_COVERAGE[0]:.0%} to {STRIP_COVERAGE[1]:.0%}. Run the pipeline on more tiles."
+        )
     with replacing(Path(arguments[0])) as part:
-        part.write_bytes(compose([labelled_row(run, tile).panels for tile in tiles]))
+        part.write_bytes(picture)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ from salt.report.page import render_page
 FILES = [
     "index.html",
     "metrics.json",
+    "pictures/score-per-step.png",
+    "pictures/scores-of-the-tiles.png",
+    "pictures/threshold.png",
+    "pictures/tiles.png",
+    "pictures/training.png",
     "plots/history.csv",
     "plots/steps.csv",
     "plots/threshold.csv",
