@@ -1,19 +1,17 @@
 """Draw the demo survey as one small picture: `python -m salt.report.contact_sheet OUT.png`.
 
-Reads data/ingest/ if it holds a demo survey, and models one of the committed settings otherwise.
+Reads the demo survey in data/ingest/.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from salt.errors import reported_errors
+from salt.errors import StoreError, reported_errors
 from salt.files import replacing
-from salt.sources.demo import COLUMNS, ROWS, write_survey
-from salt.sources.ingest import ingest
+from salt.sources.demo import COLUMNS, ROWS
 from salt.store import TileStore, open_store
 
 SECTIONS = 6
@@ -28,8 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the demo survey as one small picture.")
     parser.add_argument("picture", type=Path, help="PNG to write, such as docs/demo-survey.png")
     picture = parser.parse_args().picture
-    with tempfile.TemporaryDirectory() as scratch:
-        sheet = draw_sheet(_demo_store(Path("data/ingest"), Path(scratch)))
+    sheet = draw_sheet(_demo_store(Path("data/ingest")))
     with replacing(picture) as part:
         _with_few_colours(sheet).save(part, format="PNG", optimize=True)
 
@@ -62,20 +59,13 @@ def stitch(store: TileStore, volume: int) -> tuple[np.ndarray, np.ndarray]:
     return joined(store.images), joined(store.masks)
 
 
-def _demo_store(ingested: Path, scratch: Path) -> TileStore:
-    if (ingested / "kaggle" / "geometry.csv").exists():
-        return open_store(ingested)
-    write_survey(
-        scratch / "kaggle",
-        scratch / "truth",
-        seed=2018,
-        blocks=24,
-        test_blocks=6,
-        inlines=3,
-        empty_share=0.38,
-    )
-    ingest(scratch / "kaggle", scratch / "store", "native")
-    return open_store(scratch / "store")
+def _demo_store(ingested: Path) -> TileStore:
+    if not (ingested / "kaggle" / "geometry.csv").exists():
+        raise StoreError(
+            f"{ingested} holds no demo survey; expected what ingest makes for data.source demo. "
+            "Run `python -m salt.profiles demo && dvc repro ingest` first."
+        )
+    return open_store(ingested)
 
 
 def _pair(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

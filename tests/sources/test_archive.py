@@ -12,7 +12,7 @@ Members = list[tuple[str, bytes]]
 def write_zip(path: Path, members: Members, method: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members:
-            entry = zipfile.ZipInfo("placeholder")
+            entry = zipfile.ZipInfo("member")
             entry.filename = name  # past the constructor, which cleans names
             entry.compress_type = method
             archive.writestr(entry, content)
