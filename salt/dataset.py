@@ -80,6 +80,16 @@ class LabelledTiles:
             [self.ids[row] for row in rows],
         )
 
+    def joined(self, others: "LabelledTiles") -> "LabelledTiles":
+        """Return these tiles and behind them the others, whose images are copied."""
+        return LabelledTiles(
+            np.concatenate([self.images, others.images]),
+            np.concatenate([self.stacks, others.stacks + len(self.images)]),
+            np.concatenate([self.masks, others.masks]),
+            np.concatenate([self.ignore, others.ignore]),
+            [*self.ids, *others.ids],
+        )
+
 
 def open_stacks(ingest: Path, index: Path, width: int) -> tuple[TileStore, np.ndarray]:
     """Open the tile store and return it with the stack rows of all its tiles."""
@@ -200,8 +210,8 @@ def training_batches(
     batch_size: int,
     augmentation: Augmentation | None,
     distances: bool = False,
-    extra: LabelledTiles | None = None,
-    extra_count: int = 0,
+    extra: int = 0,
+    extra_drawn: int = 0,
     workers: int = 0,
 ) -> Iterator[Batch]:
     """Yield one shuffled, augmented epoch; the last incomplete batch is left out.
@@ -209,15 +219,15 @@ def training_batches(
     Args:
         seed: with `epoch`, decides the order and every augmentation.
         distances: also compute signed distance maps, after augmentation.
-        extra, extra_count: that many tiles drawn anew each epoch from `extra` (synthetic
-            tiles) join the epoch.
+        extra: number of tiles at the end (synthetic ones) of which each epoch sees only
+            `extra_drawn`, drawn anew.
     """
     rng = np.random.default_rng(derive_seed(seed, "order", epoch))
-    order = np.arange(len(tiles))
-    if extra is not None and extra_count and len(extra):
-        drawn = rng.choice(len(extra), size=extra_count, replace=extra_count > len(extra))
-        order = np.concatenate([order, len(tiles) + drawn])
-        tiles = _joined(tiles, extra)
+    own = len(tiles) - extra
+    order = np.arange(own)
+    if extra_drawn:
+        drawn = rng.choice(extra, size=extra_drawn, replace=extra_drawn > extra)
+        order = np.concatenate([order, own + drawn])
     order = rng.permutation(order)
     order = order[: len(order) - len(order) % batch_size] if len(order) >= batch_size else order
     seeds = [derive_seed(seed, "augment", epoch, int(position)) for position in range(len(order))]
@@ -231,13 +241,3 @@ def ordered_batches(
     """Yield normalised stacks padded to the network's input, in order: [B, C, P, P]."""
     for start in range(0, len(stacks), batch_size):
         yield pad(normalise(images[stacks[start : start + batch_size]]), input_size)
-
-
-def _joined(tiles: LabelledTiles, extra: LabelledTiles) -> LabelledTiles:
-    return LabelledTiles(
-        np.concatenate([tiles.images, extra.images]),
-        np.concatenate([tiles.stacks, extra.stacks + len(tiles.images)]),
-        np.concatenate([tiles.masks, extra.masks]),
-        np.concatenate([tiles.ignore, extra.ignore]),
-        [*tiles.ids, *extra.ids],
-    )

@@ -19,7 +19,7 @@ OOF = ("oof_mean.npy", "oof_entropy.npy", "oof_mutual_information.npy", "oof_til
 def main(fold: int) -> None:
     """Fit on the other folds' out-of-fold maps, resuming a killed run, and refine this one's."""
     params = load_params()
-    settings, folds = params.refine, params.index.folds
+    settings, folds, precision = params.refine, params.index.folds, params.train.precision
     seed = seed_everything(params.seed, "refine", fold)
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
@@ -27,6 +27,7 @@ def main(fold: int) -> None:
     tiles = [INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")]
     others = [UNCERTAINTY / str(other) / name for other in folds if other != fold for name in OOF]
     decides = {"seed": params.seed, "refine": settings.model_dump(), "folds": folds}
+    decides["precision"] = precision
     resume = resume_folder(f"refine@{fold}", decides, [*tiles, *others])
     with tracking.stage_run("refine", params=params.model_dump(), fold=fold) as run:
         fit_refiner(
@@ -40,6 +41,7 @@ def main(fold: int) -> None:
                 epochs=settings.epochs,
                 learning_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
+                precision=precision,
             ),
             seed=seed,
             out=OUT / str(fold),

@@ -201,7 +201,7 @@ def test_extra_tiles_join_an_epoch_and_are_drawn_anew_for_the_next(tiles: Labell
         tiles.images[::-1], tiles.stacks, tiles.masks, tiles.ignore, list("abcdefghij")
     )
     epochs = [
-        ids_of(epoch_of(tiles, epoch, batch_size=13, extra=extra, extra_count=3))
+        ids_of(epoch_of(tiles.joined(extra), epoch, batch_size=13, extra=10, extra_drawn=3))
         for epoch in range(3)
     ]
     drawn = [{name for name in names if name.isalpha()} for names in epochs]
@@ -214,7 +214,7 @@ def test_an_extra_tile_comes_with_its_own_image(tiles: LabelledTiles) -> None:
     extra = LabelledTiles(
         tiles.images + 1, tiles.stacks, tiles.masks, tiles.ignore, list("abcdefghij")
     )
-    (batch,) = epoch_of(tiles, batch_size=14, extra=extra, extra_count=4)
+    (batch,) = epoch_of(tiles.joined(extra), batch_size=14, extra=10, extra_drawn=4)
     for name, image in zip(batch.ids, batch.images, strict=True):
         grey = 10 * "abcdefghij".index(name) + 1 if name.isalpha() else 10 * int(name)
         torch.testing.assert_close(image, normalise(np.full((3, 101, 101), grey, np.uint8)))
@@ -222,13 +222,13 @@ def test_an_extra_tile_comes_with_its_own_image(tiles: LabelledTiles) -> None:
 
 def test_more_extra_tiles_than_there_are_repeat_some(tiles: LabelledTiles) -> None:
     extra = tiles.subset(np.array([0, 1]))
-    (batch,) = epoch_of(tiles, batch_size=15, extra=extra, extra_count=5)
+    (batch,) = epoch_of(tiles.joined(extra), batch_size=15, extra=2, extra_drawn=5)
     assert len(batch.ids) == 15
 
 
-def test_without_extra_tiles_none_are_drawn(tiles: LabelledTiles) -> None:
+def test_joining_no_tiles_changes_nothing(tiles: LabelledTiles) -> None:
     none = tiles.subset(np.array([], int))
-    assert_same(epoch_of(tiles), epoch_of(tiles, extra=none, extra_count=4))
+    assert_same(epoch_of(tiles), epoch_of(tiles.joined(none)))
 
 
 def test_ordered_batches_are_the_padded_stacks_in_order(tiles: LabelledTiles) -> None:

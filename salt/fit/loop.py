@@ -169,8 +169,10 @@ class Fit:
             return
         trained = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.shadow)
-        yield
-        self.model.load_state_dict(trained)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(trained)
 
     def _stopped_early(self) -> bool:
         patience, progress = self.config.early_stopping, self.progress

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from salt.dataset import normalise
 from salt.errors import StoreError
 from salt.files import new_array, write_csv, write_json
-from salt.fit.loop import Fit, FitConfig, Report
+from salt.fit.loop import Fit, FitConfig, Report, autocast
 from salt.losses.dice import dice_loss
 from salt.losses.focal import focal_loss
 from salt.maps import FoldMaps, open_maps
@@ -142,7 +142,8 @@ def fit_refiner(
     write_json(out / CONFIG, {"width": width})
     write_csv(out / "history.csv", history)
     for part, maps in own.items():
-        _refine_part(model.eval(), store, maps, out, part, fold)
+        with autocast(device, fit_config.precision):
+            _refine_part(model.eval(), store, maps, out, part, fold)
 
 
 def _refine_part(

@@ -140,6 +140,7 @@ class SegmentationTask:
         self.augmentation, self.precision = augmentation, precision
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         drawn = round(synthetic_share * len(data.training)) if len(data.synthetic) else 0
+        self.tiles = data.training.joined(data.synthetic) if drawn else data.training
         self.synthetic_count = drawn
 
     def steps(self) -> int:
@@ -149,14 +150,14 @@ class SegmentationTask:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the epoch's augmented batches."""
         return training_batches(
-            self.data.training,
+            self.tiles,
             epoch=epoch,
             seed=self.seed,
             batch_size=self.batch_size,
             augmentation=self.augmentation,
             distances=self.loss_config.boundary_weight > 0,
-            extra=self.data.synthetic,
-            extra_count=self.synthetic_count,
+            extra=len(self.tiles) - len(self.data.training),
+            extra_drawn=self.synthetic_count,
             workers=self.workers,
         )
 
@@ -185,7 +186,7 @@ def fit_fold(
     model_config: ModelConfig,
     fit_config: FitConfig,
     *,
-    pretrained: Path | None,
+    pretrained: Path,
     out: Path,
     resume: Path,
     device: torch.device,
@@ -194,7 +195,7 @@ def fit_fold(
     """Train on all but one fold and write weights, history and out-of-fold predictions.
 
     Args:
-        pretrained: folder of pretrained weights for encoder, stem and decoder, or None.
+        pretrained: folder of pretrained weights for encoder, pyramid and decoder.
         out: gets weights.safetensors, config.json, history.csv, oof_probability.npy
             (float16 [n, S, S]) and oof_tiles.csv (id, presence).
         resume: folder for the state after each epoch.
@@ -205,9 +206,8 @@ def fit_fold(
             f"{task.batch_size}. Lower train.batch_size or train.validation_share."
         )
     model = Segmenter(model_config)
-    if pretrained is not None:
-        matched = load_weights(model, pretrained / WEIGHTS, leave=HEADS)
-        print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors pretrained")
+    matched = load_weights(model, pretrained / WEIGHTS, leave=HEADS)
+    print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors pretrained")
     state, history = Fit(model, task, fit_config, resume, device).run(report)
     model.load_state_dict(state)
     probability, presence = predict(

@@ -49,9 +49,7 @@ def task_on(data: FoldData, loss: dict[str, float] | None = None, **changes: Any
     )
 
 
-def fit(
-    task: SegmentationTask, out: Path, pretrained: Path | None = None, config: FitConfig = ONE_EPOCH
-) -> None:
+def fit(task: SegmentationTask, out: Path, pretrained: Path, config: FitConfig = ONE_EPOCH) -> None:
     fit_fold(
         task,
         config_from(tiny_params()["model"]),
@@ -172,7 +170,7 @@ def test_validation_is_the_competitions_score_at_one_half(project: Path, make_se
 def test_fewer_tiles_than_a_batch_end_in_one_line(project: Path, tmp_path: Path) -> None:
     task = task_on(fold_of(project), batch_size=10)
     with pytest.raises(TrainingError, match="9 training tiles are fewer than a batch of 10"):
-        fit(task, tmp_path / "out")
+        fit(task, tmp_path / "out", pretrained=tmp_path)
 
 
 def test_out_of_fold_predictions_are_those_of_the_saved_weights(finished_project: Path) -> None:
