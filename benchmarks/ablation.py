@@ -1,0 +1,191 @@
+"""Ablations at equal budget: each row trains the same folds with one thing changed.
+
+    python -m salt.profiles tgs-cpu
+    python -m benchmarks.ablation benchmarks/ablations.yaml
+
+A row is a set of parameters over those of params.yaml and the table's `budget`. Its folds
+(the table's, or its own) are trained by the pipeline itself (`dvc repro train@FOLD`, which
+reuses every stage that the row does not touch); their out-of-fold maps are scored tile by tile,
+in a single pass at threshold 0.5, and compared with the reference row (the table's, or its own)
+by a paired bootstrap over the tiles that both have scored. Finished
+rows are kept in benchmarks/results/ablations.json and not run again, so a killed table goes
+on where it stopped; params.yaml and dvc.lock are put back at the end. docs/ablations.md is
+written from the results. Start it in a clone of its own: it changes params.yaml while it runs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from salt.errors import InputError, StoreError, reported_errors
+from salt.files import read_array, read_csv, read_json, write_json, write_text
+from salt.metrics import FULL_TENTHS, paired_gain, tile_scores
+from salt.params import PARAMS_FILE, parse_params, read_yaml
+from salt.profiles import merged
+from salt.seeding import generator
+from salt.store import open_store
+
+RESULTS = Path(__file__).parent / "results" / "ablations.json"
+PAGE = Path("docs/ablations.md")
+RESAMPLES = 10_000
+LOCK = Path("dvc.lock")
+KEYS = ("about", "budget", "folds", "reference", "rows")
+UNSCORED = "."
+DIGITS = "0123456789A"  # tenths of a score
+
+
+def main() -> None:
+    """Run what is missing of a table, then write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
+    parser.add_argument("table", type=Path, help="YAML file: about, budget, folds, reference, rows")
+    table = read_table(parser.parse_args().table)
+    base = merged(read_yaml(PARAMS_FILE), table["budget"])
+    results = read_json(RESULTS) if RESULTS.exists() else {}
+    with restored(PARAMS_FILE, LOCK):
+        for number, row in enumerate(table["rows"], 1):
+            settings = merged(base, row["set"])
+            folds = row.get("folds", table["folds"])
+            key = {"folds": folds, "settings": settings}
+            if results.get(row["name"], {}).get("key") != key:
+                print(f"row {number} of {len(table['rows'])}: {row['name']}", file=sys.stderr)
+                results[row["name"]] = run_row(settings, folds) | {"key": key}
+                write_json(RESULTS, results)
+    write_text(PAGE, render_page(table, results))
+    print(f"benchmarks/ablation: {RESULTS}, {PAGE}")
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read and check a table.
+
+    Raises:
+        InputError: a key is missing, or a row's name is there twice.
+    """
+    table = dict(read_yaml(path))
+    missing = set(KEYS) - set(table)
+    names = [row.get("name") for row in table.get("rows", [])]
+    references = {table.get("reference")} | {row.get("reference") for row in table.get("rows", [])}
+    if missing or len(set(names)) < len(names) or not references - {None} <= set(names):
+        raise InputError(
+            f"{path}: got keys {sorted(table)} and rows {names}; expected {', '.join(KEYS)}, rows "
+            "with different names, and references among them. Mend the table."
+        )
+    return table
+
+
+def run_row(settings: Mapping[str, Any], folds: list[int]) -> dict[str, Any]:
+    """Train the folds with these parameters and score their out-of-fold tiles."""
+    parse_params(settings, "the row's parameters")
+    write_text(PARAMS_FILE, json.dumps(settings, indent=1))  # JSON is YAML
+    started = time.monotonic()
+    for fold in folds:
+        subprocess.run(["dvc", "repro", "--quiet", f"train@{fold}"], check=True)
+    seconds = time.monotonic() - started
+    tenths = score_folds(folds)
+    return {
+        "score": round(float(tenths[tenths >= 0].mean()) / FULL_TENTHS, 6),
+        "seconds": round(seconds),
+        "tenths": "".join(UNSCORED if value < 0 else DIGITS[value] for value in tenths),
+        "cpus": os.cpu_count(),
+    }
+
+
+def score_folds(folds: list[int]) -> np.ndarray:
+    """Score the folds' tiles: tenths int64 [n] of all labelled tiles, -1 where not theirs.
+
+    Raises:
+        StoreError: a fold has predicted tiles that have no truth.
+    """
+    store = open_store(Path("data/ingest"))
+    tenths = np.full(len(store.masks), -1)
+    for fold in folds:
+        folder = Path("data/train") / str(fold)
+        rows = store.rows_of(list(read_csv(folder / "oof_tiles.csv")["id"]))
+        if rows.max(initial=-1) >= len(store.masks):
+            raise StoreError(f"{folder}: tiles without truth; expected labelled ones. Rerun it.")
+        masks = read_array(folder / "oof_probability.npy") > np.float16(0.5)
+        scores = tile_scores(masks, store.masks[rows], store.ignore[rows])
+        tenths[rows] = np.rint(scores * FULL_TENTHS)
+    return tenths
+
+
+def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Return docs/ablations.md: every row, with its settings, score and paired gain."""
+    budget = ", ".join(f"{key} {json.dumps(value)}" for key, value in flat(table["budget"]).items())
+    lines = [
+        "# Ablations",
+        "",
+        *table["about"].strip().splitlines(),
+        "",
+        f"Fold {', '.join(map(str, table['folds']))} unless a row says otherwise; a single pass at "
+        f"threshold 0.5 on tiles that no row saw in training. Equal for all rows: {budget}. A gain "
+        f"is over *{table['reference']}* unless a row says otherwise, with its 95 % interval from "
+        f"{RESAMPLES:,} paired resamples of the tiles; where the interval includes zero the row "
+        "may have done nothing. One seed each: training again with another seed can move a score "
+        "by as much as many of these gains.",
+        "",
+        "Each row is `python -m salt.profiles tgs-cpu`, the budget and the row's settings with "
+        "`dvc exp run -S ... train@FOLD`; `python -m benchmarks.ablation "
+        "benchmarks/ablations.yaml` runs them all.",
+        "",
+        "| Row | Settings | Tiles | Score | Gain | 95 % interval | Seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [_table_line(row, results, table["reference"]) for row in table["rows"]]
+    return "\n".join(lines) + "\n"
+
+
+def _table_line(row: Mapping[str, Any], results: Mapping[str, Any], reference: str) -> str:
+    result, reference = results[row["name"]], row.get("reference", reference)
+    settings = " ".join(f"`{key}={json.dumps(value)}`" for key, value in flat(row["set"]).items())
+    scores = tile_values(result)
+    cells = [row["name"], settings or "as the profile", f"{np.isfinite(scores).sum()}"]
+    cells.append(f"{result['score']:.4f}")
+    if row["name"] == reference:
+        cells += ["", ""]
+    else:
+        others = tile_values(results[reference])
+        both = np.isfinite(scores) & np.isfinite(others)
+        draw = generator(0, "ablation", row["name"])
+        gain = paired_gain(scores[both], others[both], RESAMPLES, draw)
+        over = f" over *{reference}*" if "reference" in row else ""
+        cells += [f"{gain.mean:+.4f}{over}", f"{gain.low:+.4f} to {gain.high:+.4f}"]
+    return f"| {' | '.join([*cells, str(result['seconds'])])} |"
+
+
+def tile_values(result: Mapping[str, Any]) -> np.ndarray:
+    """Return a result's tile scores, float64 [n], NaN where a tile was not scored."""
+    tenths = [np.nan if digit == UNSCORED else int(digit, 16) for digit in result["tenths"]]
+    return np.array(tenths, np.float64) / FULL_TENTHS
+
+
+def flat(settings: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return `section.key: value` for nested settings."""
+    items: dict[str, Any] = {}
+    for key, value in settings.items():
+        items |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
+    return items
+
+
+@contextmanager
+def restored(*paths: Path) -> Iterator[None]:
+    """Put the files' content back at the end."""
+    before = {path: path.read_text() for path in paths}
+    try:
+        yield
+    finally:
+        for path, text in before.items():
+            write_text(path, text)
+
+
+if __name__ == "__main__":
+    with reported_errors():
+        main()
