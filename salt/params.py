@@ -139,7 +139,7 @@ class Uncertainty(Section):
 
 
 class Refine(Section):
-    epochs: Positive
+    epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: PositiveFloat
     weight_decay: Weight

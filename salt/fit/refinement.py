@@ -129,13 +129,14 @@ def fit_refiner(
     """Train on the other folds and write this fold's refined maps.
 
     Writes weights.safetensors, config.json, history.csv and, for `oof` and `test`,
-    PART_probability.npy (float16 [n, S, S]) and PART_tiles.csv (id, presence).
+    PART_probability.npy (float16 [n, S, S]) and PART_tiles.csv (id, presence). With 0 epochs
+    there is no refiner: the maps are passed on as they are.
     """
     store = open_store(ingest)
     others = [open_maps(uncertainty / str(other), "oof") for other in folds if other != fold]
     own = {part: open_maps(uncertainty / str(fold), part) for part in ("oof", "test")}
     task = RefinementTask(f"refine@{fold}", store, others, batch_size=batch_size, seed=seed)
-    model = Refiner(width)
+    model, epochs = Refiner(width), fit_config.epochs
     state, history = Fit(model, task, fit_config, resume, device).run(report)
     model.load_state_dict(state)
     save_weights(state, out / WEIGHTS)
@@ -143,14 +144,13 @@ def fit_refiner(
     write_csv(out / "history.csv", history)
     for part, maps in own.items():
         with autocast(device, fit_config.precision):
-            _refine_part(model.eval(), store, maps, out, part, fold)
+            _refine_part(model.eval() if epochs else None, store, maps, out, part, fold)
 
 
 def _refine_part(
-    model: Refiner, store: TileStore, maps: FoldMaps, out: Path, part: str, fold: int
+    model: Refiner | None, store: TileStore, maps: FoldMaps, out: Path, part: str, fold: int
 ) -> None:
     rows = store.rows_of(maps.ids)
-    device = next(model.parameters()).device
     name = f"refine@{fold} {part}"
     with (
         torch.inference_mode(),
@@ -159,17 +159,21 @@ def _refine_part(
     ):
         for start in range(0, len(rows), BATCH_SIZE):
             chunk = slice(start, start + BATCH_SIZE)
-            inputs = _inputs(
-                store.images[rows[chunk]],
-                maps.mean[chunk],
-                maps.entropy[chunk],
-                maps.mutual_information[chunk],
+            refined[chunk] = (
+                maps.mean[chunk]
+                if model is None
+                else _refined(model, store.images[rows[chunk]], maps, chunk)
             )
-            probability = torch.sigmoid(refined_logits(model, inputs.to(device)))[:, 0]
-            refined[chunk] = probability.cpu().numpy()
-            progress.update(len(inputs))
+            progress.update(len(rows[chunk]))
     tiles = pd.DataFrame({"id": maps.ids, "presence": maps.presence})
     write_csv(out / f"{part}_tiles.csv", tiles)
+
+
+def _refined(model: Refiner, images: np.ndarray, maps: FoldMaps, chunk: slice) -> np.ndarray:
+    uncertainties = maps.entropy[chunk], maps.mutual_information[chunk]
+    inputs = _inputs(images, maps.mean[chunk], *uncertainties)
+    logits = refined_logits(model, inputs.to(next(model.parameters()).device))
+    return torch.sigmoid(logits)[:, 0].cpu().numpy()
 
 
 def _inputs(
