@@ -144,10 +144,13 @@ def test_a_batch_is_computed_on_the_tiles_own_pixels(project: Path, make_segment
     torch.testing.assert_close(task.loss(model, batch), expected)
 
 
-def test_reflected_input_is_the_augmented_tile_padded_afterwards(
-    project: Path, make_segmenter
+@pytest.mark.parametrize(
+    ("padding", "mode"), [("reflect", "reflect"), ("edge", "replicate"), ("zero", "constant")]
+)
+def test_invented_pixels_are_added_after_augmentation(
+    project: Path, make_segmenter, padding: str, mode: str
 ) -> None:
-    task, model, shown = task_on(fold_of(project)), make_segmenter(), []
+    task, model, shown = task_on(fold_of(project)), make_segmenter(padding=padding), []
     model.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     (batch, *_) = task.batches(epoch=0)
     task.loss(model, batch)
@@ -158,7 +161,7 @@ def test_reflected_input_is_the_augmented_tile_padded_afterwards(
         seed = derive_seed(1, "augment", 0, position)
         moved, mask, _ = task.augmentation(np.ascontiguousarray(stack), *labels, seed)
         augmented = normalise(np.moveaxis(moved, -1, 0))
-        expected = F.pad(augmented[None], (13, 14, 13, 14), mode="reflect")
+        expected = F.pad(augmented[None], (13, 14, 13, 14), mode=mode)
         assert torch.equal(shown[0][position], expected[0])
         np.testing.assert_array_equal(batch.masks[position, 0].numpy(), mask)
 
