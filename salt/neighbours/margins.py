@@ -64,13 +64,8 @@ def seam_maps(tiles: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.nda
         there = beside >= 0
         match = _match(edges, own[there], beside[there], sides)
         gain[there, *cell], offset[there, *cell] = match
-    for i, j in CORNERS:
-        ways = [((i, 1), SEAMS[1, j]), ((1, j), SEAMS[i, 1])]  # along the row, along the column
-        found = [_by_way_of(edges, around, gain, offset, way, (i, j), sides) for way, sides in ways]
-        gains, offsets, tied = (np.stack(parts) for parts in zip(*found, strict=True))  # [2, n]
-        some, count = tied.any(axis=0), np.maximum(tied.sum(axis=0), 1)
-        gain[some, i, j] = ((gains * tied).sum(axis=0) / count)[some]
-        offset[some, i, j] = ((offsets * tied).sum(axis=0) / count)[some]
+    for corner in CORNERS:
+        _match_corner(edges, around, gain, offset, corner)
     return gain, offset
 
 
@@ -100,20 +95,24 @@ def _match(
     return gain, edges.mean[own, sides[0]] - gain * edges.mean[beside, sides[1]]
 
 
-def _by_way_of(
+def _match_corner(
     edges: _EdgeLines,
     around: np.ndarray,
     gain: np.ndarray,
     offset: np.ndarray,
-    way: tuple[int, int],
     corner: tuple[int, int],
-    sides: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a corner's gain and offset [n] by way of a neighbour, and if there is that way."""
-    between, far = around[:, *way], around[:, *corner]
-    first_gain, first_offset = _match(edges, between, far, sides)
-    scale, shift = gain[:, *way], offset[:, *way]
-    return scale * first_gain, scale * first_offset + shift, (between >= 0) & (far >= 0)
+) -> None:
+    """Fill in gain and offset of one corner, from those of the cells beside it."""
+    i, j = corner
+    sums, count = np.zeros((2, len(around))), np.zeros(len(around))
+    for between, sides in (((i, 1), SEAMS[1, j]), ((1, j), SEAMS[i, 1])):
+        tied = np.flatnonzero((around[:, *between] >= 0) & (around[:, i, j] >= 0))
+        first = _match(edges, around[tied, *between], around[tied, i, j], sides)
+        scale, shift = gain[tied, *between], offset[tied, *between]
+        sums[:, tied] += scale * first[0], scale * first[1] + shift
+        count[tied] += 1
+    some = count > 0
+    gain[some, i, j], offset[some, i, j] = sums[:, some] / count[some]
 
 
 class WidenedTiles:

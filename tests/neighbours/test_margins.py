@@ -82,8 +82,8 @@ def test_a_line_along_the_seam_gets_mean_and_deviation_of_the_tiles_own() -> Non
 def test_tiles_stretched_apart_are_brought_back_to_one_picture() -> None:
     # along each row the picture is constant, so the lines beside a seam agree but for the gain
     rows = np.random.default_rng(3).uniform(80, 160, SIZE)
-    tiles = np.stack([np.tile((gain * (rows - 120) + 120 + shift)[:, None], SIZE)
-                      for gain, shift in ((1, 0), (1.8, -20), (0.6, 30))]).round()  # fmt: skip
+    greys = [gain * (rows - 120) + shift for gain, shift in ((1, 120), (1.8, 100), (0.6, 150))]
+    tiles = np.stack([np.tile(grey[:, None], SIZE) for grey in greys]).round()
     around = surrounding_tiles(np.zeros(3, int), np.zeros(3, int), np.arange(3))
     canvas = widened(tiles.astype(np.uint8), around)[np.array([1])][0, BEFORE : BEFORE + SIZE]
     assert (
