@@ -50,8 +50,8 @@ class Demo(Section):
 
 class Index(Section):
     folds: Annotated[list[Count], Field(min_length=2)]
-    scheme: Literal["section", "random"]
-    stack: Literal["volume", "depth", "none"]
+    scheme: Literal["section", "depth", "random"]
+    stack: Literal["volume", "section", "depth", "none"]
 
     @model_validator(mode="after")
     def _folds_count_from_zero(self) -> "Index":
@@ -84,6 +84,7 @@ class Model(Section):
     attention: Literal["scse", "none"]
     presence_head: bool
     input_size: Annotated[int, Field(ge=101)]
+    padding: Literal["reflect", "edge", "zero", "neighbours"]
     stack_width: Literal[1, 3]
 
 
@@ -192,7 +193,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _stack_fits_source(self) -> "Params":
         if self.data.source == "tgs" and self.index.stack == "volume":
-            raise ValueError("index.stack: volume needs a source with known inlines; use depth")
+            raise ValueError("index.stack: volume needs a source with known inlines; use section")
         return self
 
     @model_validator(mode="after")

@@ -25,7 +25,13 @@ def main() -> None:
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
     task = PretrainingTask(
-        read_images(INGEST, INDEX, model.stack_width),
+        read_images(
+            INGEST,
+            INDEX,
+            stack_width=model.stack_width,
+            padding=model.padding,
+            input_size=model.input_size,
+        ),
         Augmentation(AugmentConfig(**params.augment.model_dump())),
         batch_size=settings.batch_size,
         mask_ratio=settings.mask_ratio,

@@ -39,6 +39,8 @@ def main(fold: int) -> None:
         SYNTHESIZE,
         fold=fold,
         stack_width=model.stack_width,
+        padding=model.padding,
+        input_size=model.input_size,
         validation_share=settings.validation_share,
         seed=seed,
     )

@@ -12,7 +12,9 @@ from salt.augment import Augmentation
 from salt.dataset import (
     Batch,
     LabelledTiles,
+    TileImages,
     labelled_tiles,
+    open_images,
     open_stacks,
     training_batches,
 )
@@ -47,7 +49,7 @@ class FoldData:
     training: LabelledTiles
     validation: LabelledTiles
     synthetic: LabelledTiles
-    images: np.ndarray
+    images: TileImages
     stacks: np.ndarray
     held_out: np.ndarray
     ids: list[str]
@@ -60,6 +62,8 @@ def read_fold(
     *,
     fold: int,
     stack_width: int,
+    padding: str,
+    input_size: int,
     validation_share: float,
     seed: int,
 ) -> FoldData:
@@ -84,7 +88,7 @@ def read_fold(
             f"{index}/folds.csv: fold {fold} has {in_fold.sum()} of {len(folds)} tiles; expected "
             "some and not all. Check index.folds and rerun the index stage."
         )
-    tiles = labelled_tiles(store, stacks)
+    tiles = labelled_tiles(store, stacks, open_images(store, index, padding, input_size))
     rows = np.flatnonzero(~in_fold)
     chosen = _whole_groups(folds["group"].to_numpy()[rows], validation_share, seed)
     return FoldData(
@@ -162,12 +166,16 @@ class SegmentationTask:
         )
 
     def loss(self, model: Segmenter, batch: Batch) -> torch.Tensor:
-        """Return the compound loss on the tiles' own pixels; padding is cropped off first."""
-        size = batch.images.shape[-1]
-        padded = pad(batch.images, model.config.input_size)
+        """Return the compound loss on every pixel with a label; padding is cropped off first.
+
+        Real margins are no padding, and stay. Presence is asked of the tile alone.
+        """
+        size, own = batch.masks.shape[-1], self.tiles.masks.shape[-1]
+        padded = pad(batch.images, model.config.input_size, model.config.padding)
         output = model(padded.contiguous(memory_format=torch.channels_last))
         output = output._replace(mask_logits=crop(output.mask_logits, size))
-        return compound_loss(output, batch.masks, batch.valid, batch.distance, self.loss_config)
+        targets = (batch.masks, batch.valid, batch.distance)
+        return compound_loss(output, *targets, self.loss_config, own)
 
     def validate(self, model: Segmenter) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""

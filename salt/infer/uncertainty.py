@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import open_stacks
+from salt.dataset import TileImages, open_images, open_stacks
 from salt.errors import ModelError
 from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
@@ -137,6 +137,7 @@ def measure_fold(
     """
     model = load_model(train).to(device).to(memory_format=torch.channels_last)
     store, stacks = open_stacks(ingest, index, model.config.stack_width)
+    images = open_images(store, index, model.config.padding, model.config.input_size)
     held_out = read_csv(train / "oof_tiles.csv")["id"]
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
     for part, rows in parts.items():
@@ -146,7 +147,7 @@ def measure_fold(
         ):
             _measure(
                 model,
-                np.asarray(store.images),
+                images,
                 stacks[rows],
                 list(store.table["id"].iloc[rows]),
                 out,
@@ -159,7 +160,7 @@ def measure_fold(
 
 def _measure(
     model: Segmenter,
-    images: np.ndarray,
+    images: TileImages,
     stacks: np.ndarray,
     ids: list[str],
     out: Path,

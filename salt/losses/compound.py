@@ -10,6 +10,7 @@ from salt.losses.focal import focal_loss
 from salt.losses.lovasz import symmetric_lovasz
 from salt.losses.presence import presence_loss
 from salt.models.segmenter import Segmentation
+from salt.padding import crop
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ def compound_loss(
     valid: torch.Tensor,
     distance: torch.Tensor,
     config: LossConfig,
+    own_size: int | None = None,
 ) -> torch.Tensor:
     """Return the weighted sum of the terms whose weight is not 0.
 
     Args:
         output: logits at the masks' size (padding already cropped off).
         masks, valid, distance: [B, 1, H, W], see `salt.dataset.Batch`.
+        own_size: side of the tiles in the middle of canvases with real margins: presence is
+            about the tile. None: tiles without margins.
     """
     logits = output.mask_logits.float()  # bf16 has too few digits for sums over a tile
     total = logits.new_zeros(())
@@ -52,5 +56,6 @@ def compound_loss(
         total = total + config.boundary_weight * boundary_loss(logits, distance, valid)
     if config.presence_weight and output.presence_logits is not None:
         presence_logits = output.presence_logits.float()
-        total = total + config.presence_weight * presence_loss(presence_logits, masks, valid)
+        own = (crop(labels, own_size or labels.shape[-1]) for labels in (masks, valid))
+        total = total + config.presence_weight * presence_loss(presence_logits, *own)
     return total

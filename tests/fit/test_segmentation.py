@@ -5,12 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_project import FOLDS, INLINES, run_stage, tiny_params, write_params
+import torch.nn.functional as F
+from tiny_project import (
+    FOLDS,
+    INLINES,
+    lay_in_rows_of_six,
+    run_stage,
+    tiny_params,
+    write_params,
+)
 
 from salt.augment import Augmentation, AugmentConfig
-from salt.dataset import Batch
+from salt.dataset import Batch, normalise
 from salt.errors import StoreError, TrainingError
-from salt.files import read_array, read_csv, write_csv
+from salt.files import read_array, read_csv, write_array, write_csv
 from salt.fit.loop import FitConfig
 from salt.fit.segmentation import (
     HEADS,
@@ -21,16 +29,19 @@ from salt.fit.segmentation import (
     read_fold,
 )
 from salt.losses.compound import LossConfig, compound_loss
+from salt.models.predict import predict
 from salt.models.segmenter import WEIGHTS, config_from, load_model
 from salt.models.weights import read_weights
 from salt.padding import crop, pad
+from salt.seeding import derive_seed
 from salt.store import open_store
 
 ONE_EPOCH = FitConfig(epochs=1, learning_rate=1e-3, weight_decay=0.0)
 
 
 def fold_of(project: Path, fold: int = 0, **changes: Any) -> FoldData:
-    settings = {"stack_width": 3, "validation_share": 0.25, "seed": 1} | changes
+    settings = {"stack_width": 3, "padding": "reflect", "input_size": 128}
+    settings |= {"validation_share": 0.25, "seed": 1} | changes
     folders = (project / "data" / name for name in ("ingest", "index", "synthesize"))
     return read_fold(*folders, fold=fold, **settings)
 
@@ -131,6 +142,102 @@ def test_a_batch_is_computed_on_the_tiles_own_pixels(project: Path, make_segment
     output = output._replace(mask_logits=crop(output.mask_logits, 101))
     expected = compound_loss(output, batch.masks, batch.valid, batch.distance, task.loss_config)
     torch.testing.assert_close(task.loss(model, batch), expected)
+
+
+@pytest.mark.parametrize(
+    ("padding", "mode"), [("reflect", "reflect"), ("edge", "replicate"), ("zero", "constant")]
+)
+def test_invented_pixels_are_added_after_augmentation(
+    project: Path, make_segmenter, padding: str, mode: str
+) -> None:
+    task, model, shown = task_on(fold_of(project)), make_segmenter(padding=padding), []
+    model.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    (batch, *_) = task.batches(epoch=0)
+    task.loss(model, batch)
+    for position, name in enumerate(batch.ids):
+        row = task.tiles.ids.index(name)
+        stack = np.moveaxis(task.tiles.images[task.tiles.stacks[row]], 0, -1)
+        labels = (task.tiles.masks[row], task.tiles.ignore[row])
+        seed = derive_seed(1, "augment", 0, position)
+        moved, mask, _ = task.augmentation(np.ascontiguousarray(stack), *labels, seed)
+        augmented = normalise(np.moveaxis(moved, -1, 0))
+        expected = F.pad(augmented[None], (13, 14, 13, 14), mode=mode)
+        assert torch.equal(shown[0][position], expected[0])
+        np.testing.assert_array_equal(batch.masks[position, 0].numpy(), mask)
+
+
+def test_with_real_margins_the_whole_canvas_is_learnt_from(project: Path, make_segmenter) -> None:
+    lay_in_rows_of_six(project)
+    task = task_on(fold_of(project, padding="neighbours"), synthetic_share=0.5)
+    model = make_segmenter(padding="neighbours")
+    (batch, *_) = task.batches(epoch=0)
+    assert batch.images.shape[-1] == batch.masks.shape[-1] == 128
+    margin = batch.valid.clone()
+    margin[..., 13:114, 13:114] = 0
+    assert margin.any()
+    output = model(batch.images)
+    expected = compound_loss(
+        output, batch.masks, batch.valid, batch.distance, task.loss_config, own_size=101
+    )
+    torch.testing.assert_close(task.loss(model, batch), expected)
+    blind = replace(batch, valid=batch.valid - margin)
+    assert task.loss(model, blind) != task.loss(model, batch)
+
+
+def test_presence_is_asked_of_the_tile_and_not_of_its_margin(project: Path, make_segmenter) -> None:
+    lay_in_rows_of_six(project)
+    weights = {"dice_weight": 0.0, "focal_weight": 0.0, "boundary_weight": 0.0}
+    task = task_on(fold_of(project, padding="neighbours"), loss=weights)
+    model = make_segmenter(padding="neighbours")
+    (batch, *_) = task.batches(epoch=0)
+    blank = torch.zeros_like(batch.masks)
+    salty_margin, salty_tile = blank.clone(), blank.clone()
+    salty_margin[..., :13], salty_tile[..., 64, 64] = 1, 1
+    losses = [
+        task.loss(model, replace(batch, masks=masks, valid=torch.ones_like(blank)))
+        for masks in (blank, salty_margin, salty_tile)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+def test_masks_of_held_out_neighbours_never_enter_training(project: Path, fold: int) -> None:
+    lay_in_rows_of_six(project)  # tiles of both folds lie side by side
+    data = fold_of(project, fold, padding="neighbours")
+    honest = list(task_on(data).batches(epoch=0))
+    path = project / "data/ingest/masks.npy"
+    masks = read_array(path, mapped=False)
+    left_out = [*data.held_out, *data.validation.stacks[:, 1]]
+    masks[left_out] = 1 - masks[left_out]
+    write_array(path, masks)
+    forged = list(task_on(fold_of(project, fold, padding="neighbours")).batches(epoch=0))
+    for one, other in zip(honest, forged, strict=True):
+        assert one.ids == other.ids
+        for name in ("images", "masks", "valid", "distance"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_a_saved_model_predicts_with_the_margins_it_was_trained_with(project: Path) -> None:
+    lay_in_rows_of_six(project)
+    model = {"padding": "neighbours"}
+    write_params(
+        project,
+        model=model,
+        pretrain={"epochs": 0},
+        train={"epochs": 1},
+        uncertainty={"passes": 1},
+        ensemble={"tta": "none"},
+    )
+    for stage, *fold in (("pretrain",), ("train", 0), ("uncertainty", 0)):
+        run_stage(project, stage, *fold)
+    folder = project / "data/train/0"
+    assert load_model(folder).config.padding == "neighbours"
+    trained = read_array(folder / "oof_probability.npy")
+    measured = read_array(project / "data/uncertainty/0/oof_mean.npy")
+    np.testing.assert_allclose(measured, trained, atol=1e-3)
+    data = fold_of(project)
+    reflected, _ = predict(load_model(folder), data.images, data.stacks[data.held_out])
+    assert np.abs(reflected - trained).max() > 0.01
 
 
 def test_the_boundary_weight_changes_the_loss_of_the_same_batch(
