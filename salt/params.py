@@ -23,6 +23,9 @@ Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+# loss terms that cannot stand alone
+ACCOMPANYING = ("topology_", "total_variation_", "presence_", "auxiliary_")
+
 
 class Section(BaseModel):
     """A frozen section that refuses unknown keys and silent type conversion."""
@@ -122,25 +125,18 @@ class Loss(Section):
         return list(accumulate(self.schedule, lambda w, phase: w | phase.weights, initial=weights))
 
     @model_validator(mode="after")
-    def _phases_rise_and_name_weights(self) -> "Loss":
-        shares = [phase.share for phase in self.schedule]
+    def _teaches_something_in_every_phase(self) -> "Loss":
+        by_phase, shares = self.weights_by_phase(), [phase.share for phase in self.schedule]
         if sorted(set(shares)) != shares:
             raise ValueError(f"schedule's shares must rise from phase to phase, got {shares}")
-        known = self.weights_by_phase()[0].keys()
-        unknown = {name for phase in self.schedule for name in phase.weights} - known
+        unknown = sorted(by_phase[-1].keys() - by_phase[0].keys())
         if unknown:
-            raise ValueError(f"schedule sets unknown weights {sorted(unknown)}; see this section")
-        return self
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> "Loss":
-        # no term but these can stand alone
-        teach = "dice bce focal lovasz lovasz_hinge boundary distance iou focal_iou tversky"
-        for place, weights in enumerate(self.weights_by_phase()):
-            if not any(weights[f"{term}_weight"] for term in teach.split()):
+            raise ValueError(f"schedule sets unknown weights {unknown}; see this section's keys")
+        alone = [name for name in by_phase[0] if not name.startswith(ACCOMPANYING)]
+        for place, weights in enumerate(by_phase):
+            if not any(weights[name] for name in alone):
                 phase = f" in phase {place} of schedule" if place else ""
-                names = ", ".join(teach.split())
-                raise ValueError(f"all pixel weights are 0{phase}; set one of {names}_weight")
+                raise ValueError(f"all pixel weights are 0{phase}; set one of {', '.join(alone)}")
         return self
 
 
@@ -152,6 +148,20 @@ class Augment(Section):
     shear: Annotated[float, Field(ge=0, le=45)]
     brightness: Share
     contrast: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    elastic: Share
+    gamma: Annotated[float, Field(ge=0, le=0.9)]
+    polarity: Share
+    noise: Share
+    cutout: Share
+    mixup: Share
+    cutmix: Share
+
+    @model_validator(mode="after")
+    def _a_batch_is_mixed_once(self) -> "Augment":
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(f"mixup + cutmix must be at most 1, got {self.mixup + self.cutmix}")
+        return self
 
 
 class Train(Section):

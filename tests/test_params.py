@@ -152,6 +152,11 @@ def test_phases_of_the_loss_are_checked(content, phases, message):
         assert message in refusal(content)
 
 
+def test_a_batch_cannot_be_mixed_twice(content):
+    content["augment"] |= {"mixup": 0.6, "cutmix": 0.5}
+    assert "mixup + cutmix must be at most 1" in refusal(content)
+
+
 def test_a_presence_head_may_be_trained_in_a_later_phase_alone(content):
     content["loss"]["presence_weight"] = 0.0
     assert "loss.presence_weight at most 0.0" in refusal(content)

@@ -23,6 +23,7 @@ from salt.fit.loop import Fit
 from salt.fit.task import FitConfig, Report
 from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
+from salt.mixing import mixed_batches
 from salt.models.predict import predict
 from salt.models.segmenter import WEIGHTS, ModelConfig, Segmentation, Segmenter, save_model
 from salt.models.weights import load_weights
@@ -150,17 +151,27 @@ class SegmentationTask:
         return max((len(self.data.training) + self.synthetic_count) // self.batch_size, 1)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the epoch's augmented batches."""
-        return training_batches(
+        """Yield the epoch's augmented and mixed batches."""
+        distances = self.loss_config.needs_distances()
+        batches = training_batches(
             self.tiles,
             epoch=epoch,
             seed=self.seed,
             batch_size=self.batch_size,
             augmentation=self.augmentation,
-            distances=self.loss_config.needs_distances(),
+            distances=distances,
             extra=len(self.tiles) - len(self.data.training),
             extra_drawn=self.synthetic_count,
             workers=self.workers,
+        )
+        augment = self.augmentation.config
+        return mixed_batches(
+            batches,
+            mixup=augment.mixup,
+            cutmix=augment.cutmix,
+            seed=self.seed,
+            epoch=epoch,
+            distances=distances,
         )
 
     def loss(self, model: Segmenter, batch: Batch, share: float) -> torch.Tensor:
@@ -179,7 +190,12 @@ class SegmentationTask:
                 "deep supervision."
             )
         output = at_tile_size(output, padded.shape[-1], batch.images.shape[-1])
-        return compound_loss(output, batch.masks, batch.valid, batch.distance, config)
+        targets = batch.masks, batch.valid, batch.distance
+        loss = compound_loss(output, *targets, config)
+        if batch.partner is None:
+            return loss
+        others = (target[batch.partner] for target in targets)
+        return batch.share * loss + (1 - batch.share) * compound_loss(output, *others, config)
 
     def validate(self, model: Segmenter) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""

@@ -21,6 +21,7 @@ def runs(finished_project: Path, tmp_path_factory: pytest.TempPathFactory):
         write_params(
             folder / name,
             loss={"schedule": [SHIFT]},
+            augment={"cutout": 0.5, "mixup": 0.4, "cutmix": 0.4},
             train={
                 "epochs": 3,
                 "ema_decay": 0.9,

@@ -36,14 +36,19 @@ def fold_of(project: Path, fold: int = 0, **changes: Any) -> FoldData:
     return read_fold(*folders, fold=fold, **settings)
 
 
-def task_on(data: FoldData, loss: dict[str, Any] | None = None, **changes: Any):
+def task_on(
+    data: FoldData,
+    loss: dict[str, Any] | None = None,
+    augment: dict[str, float] | None = None,
+    **changes: Any,
+):
     params = tiny_params()
     settings = {"batch_size": 4, "synthetic_share": 0.0, "precision": "fp32"} | changes
     return SegmentationTask(
         "train@0",
         data,
         loss_config(params["loss"] | (loss or {})),
-        Augmentation(AugmentConfig(**params["augment"])),
+        Augmentation(AugmentConfig(**(params["augment"] | (augment or {})))),
         seed=1,
         workers=0,
         **settings,
@@ -157,6 +162,32 @@ def test_the_loss_follows_its_schedule(project: Path, make_segmenter) -> None:
     changed = task_on(data, loss=phase["weights"])
     torch.testing.assert_close(late, changed.loss(model, batch, 0.0))
     assert late > early
+
+
+def test_a_blended_batch_blends_the_losses_of_both_targets(project: Path, make_segmenter) -> None:
+    task, model = task_on(fold_of(project)), make_segmenter()
+    (batch, *_) = task.batches(epoch=0)
+    partner = torch.tensor([2, 3, 0, 1])
+    swapped = replace(
+        batch,
+        masks=batch.masks[partner],
+        valid=batch.valid[partner],
+        distance=batch.distance[partner],
+    )
+    own, other = (task.loss(model, one, 0.0) for one in (batch, swapped))
+    assert own != other
+    blended = task.loss(model, replace(batch, partner=partner, share=0.7), 0.0)
+    torch.testing.assert_close(blended, 0.7 * own + 0.3 * other)
+
+
+@pytest.mark.parametrize("setting", ["mixup", "cutmix"])
+def test_mixing_changes_the_batches_of_training(project: Path, setting: str) -> None:
+    data = fold_of(project)
+    plain, mixing = task_on(data), task_on(data, augment={setting: 1.0})
+    first, other = (next(iter(task.batches(epoch=0))) for task in (plain, mixing))
+    assert first.ids == other.ids
+    assert not torch.equal(first.images, other.images)
+    assert (other.partner is not None) == (setting == "mixup")
 
 
 def test_distances_are_there_for_a_phase_that_comes_later(project: Path) -> None:
