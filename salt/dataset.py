@@ -37,6 +37,8 @@ class Batch:
         distance: float32 [B, 1, H, W] signed distance to the salt boundary, negative inside,
             as a share of the side; zero where a tile is all one class.
         ids: the tiles' ids, for messages.
+        partner: int64 [B], the tile of the batch whose image is blended into each; or None.
+        share: of each image that is its own; the loss is blended alike (see `salt.mixing`).
     """
 
     images: torch.Tensor
@@ -44,6 +46,8 @@ class Batch:
     valid: torch.Tensor
     distance: torch.Tensor
     ids: list[str]
+    partner: torch.Tensor | None = None
+    share: float = 1.0
 
     def to(self, device: torch.device) -> "Batch":
         """Move every tensor."""
@@ -53,6 +57,8 @@ class Batch:
             self.valid.to(device),
             self.distance.to(device),
             self.ids,
+            None if self.partner is None else self.partner.to(device),
+            self.share,
         )
 
 

@@ -9,7 +9,8 @@ import torch
 from salt.augment import Augmentation
 from salt.dataset import Batch, LabelledTiles, open_images, open_stacks, training_batches
 from salt.files import write_csv
-from salt.fit.loop import Fit, FitConfig, Report
+from salt.fit.loop import Fit
+from salt.fit.task import FitConfig, Report
 from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
 from salt.models.segmenter import ModelConfig, Segmenter, save_model
 from salt.padding import crop, pad
@@ -32,7 +33,7 @@ def read_images(
 
 
 class PretrainingTask:
-    """Fit a `MaskedModel` to images alone; see `salt.fit.loop.Task`."""
+    """Fit a `MaskedModel` to images alone; see `salt.fit.task.Task`."""
 
     name = "pretrain"
 
@@ -68,7 +69,7 @@ class PretrainingTask:
             workers=self.workers,
         )
 
-    def loss(self, model: MaskedModel, batch: Batch) -> torch.Tensor:
+    def loss(self, model: MaskedModel, batch: Batch, share: float) -> torch.Tensor:
         """Hide squares of the padded batch and return the error in drawing them.
 
         Padding copies the tile's pixels, so a hidden pixel is hidden in its copies as well, and

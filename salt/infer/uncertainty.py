@@ -18,6 +18,7 @@ from salt.errors import ModelError
 from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
+from salt.models.precision import autocast
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
 from salt.models.segmenter import Segmenter, load_model
 
@@ -141,10 +142,7 @@ def measure_fold(
     held_out = read_csv(train / "oof_tiles.csv")["id"]
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
     for part, rows in parts.items():
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-        ):
+        with torch.inference_mode(), autocast(device, precision):
             _measure(
                 model,
                 images,

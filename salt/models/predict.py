@@ -7,6 +7,7 @@ import torch
 from tqdm import tqdm
 
 from salt.dataset import TileImages, ordered_batches
+from salt.models.precision import autocast
 from salt.models.segmenter import Segmentation, Segmenter
 from salt.padding import crop
 
@@ -29,7 +30,7 @@ def predict(
         images: uint8 [m, S, S], or tiles with real margins if the model was trained with them.
         stacks: int64 [n, C] rows of them, one row per tile predicted.
         flip: average with the mirrored tile's prediction, mirrored back.
-        precision: `bf16` computes under autocast.
+        precision: `bf16`, `fp16` or `fp32`.
         name: of the progress bar; empty for none.
     """
     size = images.shape[-1]
@@ -38,7 +39,7 @@ def predict(
     device = next(model.parameters()).device
     with (
         torch.inference_mode(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+        autocast(device, precision),
     ):
         for rows, batch in device_batches(model, images, stacks, device, name):
             outputs = [model(batch)]

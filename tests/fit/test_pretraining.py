@@ -72,7 +72,7 @@ def test_half_of_the_pixels_are_hidden_and_the_loss_is_about_them(
     task: PretrainingTask, spy: Spy
 ) -> None:
     (batch, *_) = task.batches(epoch=0)
-    loss = task.loss(spy, batch)
+    loss = task.loss(spy, batch, 0.0)
     (hidden,) = spy.hidden
     assert hidden.mean((1, 2, 3)).tolist() == pytest.approx([0.5] * 8, abs=0.08)
     drawn = spy.model(pad(batch.images, 128), hidden)
@@ -84,7 +84,7 @@ def test_what_is_hidden_is_not_left_in_the_mirror_image_that_pads_the_tile(
     task: PretrainingTask, spy: Spy
 ) -> None:
     (batch, *_) = task.batches(epoch=0)
-    task.loss(spy, batch)
+    task.loss(spy, batch, 0.0)
     (hidden,) = spy.hidden
     assert torch.equal(hidden, pad(crop(hidden, 101), 128))
     images = pad(batch.images, 128)
@@ -132,7 +132,7 @@ def test_an_epoch_hides_the_same_places_whenever_it_is_asked_for(
 ) -> None:
     for epoch in (1, 0, 1):
         (batch, *_) = task.batches(epoch)
-        task.loss(spy, batch)
+        task.loss(spy, batch, 0.0)
     first, other, again = spy.hidden
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
