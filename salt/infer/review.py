@@ -86,7 +86,8 @@ def fit_expected_loss(uncertainties: pd.DataFrame, loss: np.ndarray) -> Expected
             f"{len(uncertainties)} rows of uncertainties and {len(loss)} losses; expected as "
             "many of each, at least one, and no NaN. Leave out what is not known."
         )
-    curves = {name: _rising_curve(uncertainties[name].to_numpy(), loss) for name in uncertainties}
+    names = list(map(str, uncertainties))
+    curves = {name: _rising_curve(uncertainties[name].to_numpy(), loss) for name in names}
     fitted = [np.interp(uncertainties[name], *curve) for name, curve in curves.items()]
     weights, _ = nnls(np.stack(fitted, axis=1), loss)
     return ExpectedLoss(curves, dict(zip(curves, weights.tolist(), strict=True)))

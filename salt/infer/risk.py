@@ -54,7 +54,10 @@ def compare_orders(loss: np.ndarray, uncertainties: pd.DataFrame) -> pd.DataFram
     Raises:
         InputError: no tiles, different lengths, or a NaN.
     """
-    areas = {name: area_under_risk(loss, uncertainties[name]) for name in uncertainties}
+    areas = {
+        str(name): area_under_risk(loss, column.to_numpy())
+        for name, column in uncertainties.items()
+    }
     areas |= {"random": float(np.mean(loss)), "oracle": area_under_risk(loss, loss)}
     table = pd.DataFrame({"order": list(areas), "area": list(areas.values())})
     table["excess"] = table["area"] - areas["oracle"]

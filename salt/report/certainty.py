@@ -42,7 +42,10 @@ ORDERS = {
     "presence_std": "Spread of presence",
 }
 REFERENCE = "max_probability"
-CHARTED = {name: ORDERS[name] for name in ("expected_loss", REFERENCE, "mutual_information")}
+CHARTED = {
+    name: ORDERS[name]
+    for name in ("expected_loss", REFERENCE, "mutual_information", "level_set_loss")
+}
 DECIMALS = 6
 _COVERAGES = 50  # points of a plotted curve
 
@@ -137,12 +140,11 @@ def reliability_points(calibration: Calibration) -> pd.DataFrame:
     Columns: bin (its middle), and count, probability and frequency, each with _before and
     _after; NaN in a bin without forecasts.
     """
-    tables = [
-        reliability_table(getattr(calibration, state)).set_index("bin").add_suffix(f"_{state}")
-        for state in ("before", "after")
-    ]
-    middles = pd.DataFrame({"bin": (np.arange(BINS) + 0.5) / BINS})
-    return middles.join(tables).round(DECIMALS)
+    points = pd.DataFrame({"bin": (np.arange(BINS) + 0.5) / BINS})
+    for state in ("before", "after"):
+        found = reliability_table(getattr(calibration, state)).set_index("bin")
+        points = points.join(found.add_suffix(f"_{state}"))
+    return points.round(DECIMALS)
 
 
 def risk_curves(certainty: Certainty) -> pd.DataFrame:
@@ -152,7 +154,7 @@ def risk_curves(certainty: Certainty) -> pd.DataFrame:
     curves = {"coverage": shown / len(loss), "random": np.full(len(shown), loss.mean())}
     curves["oracle"] = risk_coverage(loss, loss)[shown - 1]
     for name in _orders_of(certainty.labelled):
-        curves[name] = risk_coverage(loss, certainty.labelled[name])[shown - 1]
+        curves[name] = risk_coverage(loss, certainty.labelled[name].to_numpy())[shown - 1]
     return pd.DataFrame(curves).round(DECIMALS)
 
 

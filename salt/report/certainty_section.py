@@ -3,8 +3,13 @@
 from typing import Any
 
 from salt.report.certainty import ORDERS
-from salt.report.details import facts_list, table_card
+from salt.report.details import table_card
 
+MEASURES = {
+    "calibration_error": "Calibration error",
+    "calibration_error_equal_mass": "Calibration error in bins of equal mass",
+    "brier_score": "Brier score",
+}
 NAMES = ORDERS | {"random": "Chance", "oracle": "Oracle, which knows the truth"}
 
 
@@ -15,36 +20,42 @@ def certainty_section(metrics: dict[str, Any], charts: str, review: str) -> str:
         '<p class="lead">Where a map says 70&nbsp;%, salt should be there seven times in ten, and '
         "the tiles a network is least sure of should be those it gets wrong. Both are measured "
         "on labelled tiles, with temperatures and expected losses from the other folds.</p>\n"
-        f"{facts_list(_calibration_facts(metrics['calibration']))}\n{charts}\n"
+        f"{charts}\n{_calibration_table(metrics['calibration'])}\n"
         f"{_areas_table(metrics['risk'])}\n"
-        '<p class="lead">All tiles by the score they are expected to lose are in '
-        f"<code>review.csv</code>; these are the first.</p>\n{review}\n</section>"
+        '<div class="group"><h3>Review list</h3><p>All tiles by the score they are expected to '
+        f"lose are in <code>review.csv</code>; the first are shown here.</p></div>\n{review}\n"
+        "</section>"
     )
 
 
-def _calibration_facts(calibration: dict[str, Any]) -> dict[str, str]:
-    facts = {}
-    for name, label in (("pixels", "pixels"), ("presence", "presence")):
+def _calibration_table(calibration: dict[str, Any]) -> str:
+    rows, notes = [], []
+    for name in ("pixels", "presence"):
         if name not in calibration:
             continue
-        before, after = calibration[name]["before"], calibration[name]["after"]
-        for key, measure in (("calibration_error", "Calibration error"), ("brier_score", "Brier")):
-            facts[f"{measure}, {label}"] = f"{before[key]:.3f} → {after[key]:.3f}"
-        temperature = calibration["temperature"][name]["all_folds"]
-        facts[f"Temperature, {label}"] = f"{temperature:.2f}"
-    return facts
+        states = [calibration[name][state] for state in ("before", "after")]
+        rows += [
+            (f"{label}, {name}", *(f"{state[key]:.4f}" for state in states))
+            for key, label in MEASURES.items()
+        ]
+        notes.append(f"{calibration['temperature'][name]['all_folds']:.2f} for {name}")
+    note = (
+        f"Temperature {' and '.join(notes)}: above 1 the forecasts were too sure, below 1 too shy."
+    )
+    return table_card("Calibration", note, ("Lower is better", "As forecast", "Scaled"), rows)
 
 
 def _areas_table(risk: dict[str, Any]) -> str:
     columns = [risk["area"], risk.get("held_out_area")]
     known = [areas for areas in columns if areas is not None]
-    heads = ("Tiles set aside by", "Labelled tiles", "Held-out test tiles")[: 1 + len(known)]
+    heads = ("Tiles set aside by", "Labelled tiles", "Test tiles")[: 1 + len(known)]
     order = sorted(NAMES.keys() & risk["area"].keys(), key=lambda name: (risk["area"][name], name))
     rows = [(NAMES[name], *(f"{areas[name]:.4f}" for areas in known)) for name in order]
     low, high = risk["gain_interval"]
     note = (
         "Area under the curve of risk and coverage: the mean loss over all shares of tiles kept. "
-        f"By expected loss it is smaller by {risk['gain_over_max_probability']:.4f} than by max "
-        f"probability (95 % interval {low:.4f} to {high:.4f})."
+        f"The learnt expected loss gains {risk['gain_over_max_probability']:+.4f} over max "
+        f"probability (95 % interval {low:+.4f} to {high:+.4f}; where it includes zero, the two "
+        "may be as good)."
     )
     return table_card("Who finds the errors", note, heads, rows)

@@ -19,7 +19,7 @@ def details_section(metrics: dict[str, Any]) -> str:
     }
     return (
         '<section id="details">\n<h2>Details</h2>\n'
-        f"{facts_list(facts)}\n"
+        f"{_facts(facts)}\n"
         f"{_folds_table(metrics['folds'])}\n{_submission_table(metrics['submission'])}\n</section>"
     )
 
@@ -28,8 +28,7 @@ def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def facts_list(facts: dict[str, str]) -> str:
-    """Return short facts as HTML, each name over its value."""
+def _facts(facts: dict[str, str]) -> str:
     cells = "".join(
         f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items()
     )

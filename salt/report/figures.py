@@ -132,7 +132,9 @@ def risk_curves(curves: pd.DataFrame, names: dict[str, str], theme: Theme) -> by
     axes.set_ylim(bottom=0)
     axes.set_xlabel("% of tiles kept, surest first")
     axes.set_ylabel("mean loss (1 \N{MINUS SIGN} score)")
-    axes.legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+    figure.legend(
+        loc="outside upper center", ncols=3, frameon=False, labelcolor=theme.ink, fontsize=8
+    )
     return _png(figure)
 
 

@@ -108,7 +108,8 @@ def test_bins_of_equal_mass_hold_equally_many_where_forecasts_differ():
 def test_equal_forecasts_share_a_bin_of_equal_mass():
     forecasts = np.repeat([0.0, 0.5, 1.0], [90, 5, 5])
     table = reliability_table(forecast_outcomes(forecasts, forecasts > 0), 10, equal_mass=True)
-    assert table["probability"].tolist() == [0.0, 0.5, 1.0]
+    assert table["count"].tolist() == [90, 10]
+    assert table["probability"].tolist() == [0.0, 0.75]
 
 
 def test_the_calibration_error_is_the_weighted_gap_between_forecast_and_frequency():

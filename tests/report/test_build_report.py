@@ -152,7 +152,7 @@ def test_the_section_on_certainty_shows_calibration_risk_and_the_review_list(rep
     section = text[text.index('id="certainty"') : text.index('id="details"')]
     pixels, area = metrics["calibration"]["pixels"], metrics["risk"]["area"]
     for state in ("before", "after"):
-        assert f"{pixels[state]['calibration_error']:.3f}" in section
+        assert f"{pixels[state]['calibration_error']:.4f}" in section
     assert f'<td class="number">{area["expected_loss"]:.4f}</td>' in section
     assert section.index("Oracle") < section.index("Chance")
     first = pd.read_csv(report / "review.csv").iloc[0]
@@ -161,6 +161,8 @@ def test_the_section_on_certainty_shows_calibration_risk_and_the_review_list(rep
 
 def test_a_run_without_presence_shows_the_pixels_calibration_alone(report: Path) -> None:
     metrics = read_json(report / "metrics.json")
-    assert "Temperature, presence" in render_without_pictures(metrics)
+    assert "Brier score, presence" in render_without_pictures(metrics)
     del metrics["calibration"]["presence"]
-    assert "Temperature, presence" not in render_without_pictures(metrics)
+    page = render_without_pictures(metrics)
+    assert "Brier score, presence" not in page
+    assert "Brier score, pixels" in page
