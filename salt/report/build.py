@@ -70,23 +70,30 @@ def build_report(
     )
     charts = _draw_charts(metrics, labelled, run.history, curve)
     certainty_charts = _draw_certainty(certainty)
-    write_csv(output / "plots/history.csv", run.history)
-    write_csv(output / "plots/steps.csv", _steps_table(metrics["steps"]))
-    write_csv(output / "plots/threshold.csv", curve)
-    write_csv(output / "plots/reliability.csv", reliability_points(certainty.pixels))
-    write_csv(output / "plots/risk_coverage.csv", risk_curves(certainty))
+    plots = {
+        "history": run.history,
+        "steps": _steps_table(metrics["steps"]),
+        "threshold": curve,
+        "reliability": reliability_points(certainty.pixels),
+        "risk_coverage": risk_curves(certainty),
+    }
+    for name, table in plots.items():
+        write_csv(output / f"plots/{name}.csv", table)
     write_csv(output / "review.csv", ranked)
-    pictures = {chart[0]: chart[2]["light"] for chart in [*charts, *certainty_charts]}
-    strip = draw_strip(run, labelled)
-    if strip is not None:
-        pictures["Tiles"] = strip
-    for title, png in pictures.items():
-        with replacing(output / "pictures" / f"{title.lower().replace(' ', '-')}.png") as part:
-            part.write_bytes(png)
+    _write_pictures(output / "pictures", [*charts, *certainty_charts], draw_strip(run, labelled))
     page = render_page(metrics, charts, gallery, certainty_charts, build_review(run, ranked))
     write_text(output / "index.html", page)
     write_json(output / "metrics.json", metrics)
     return metrics
+
+
+def _write_pictures(folder: Path, charts: list[Chart], strip: bytes | None) -> None:
+    pictures = {title: themes["light"] for title, _, themes in charts}
+    if strip is not None:
+        pictures["Tiles"] = strip
+    for title, png in pictures.items():
+        with replacing(folder / f"{title.lower().replace(' ', '-')}.png") as part:
+            part.write_bytes(png)
 
 
 def _draw_charts(

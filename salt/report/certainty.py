@@ -74,17 +74,7 @@ def measure_certainty(run: Run) -> Certainty:
     pixels = calibrate({fold: _pixel_outcomes(run, tiles) for fold, tiles in _fold_tiles(run)})
     presences = {fold: _presence_outcomes(run, tiles) for fold, tiles in _fold_tiles(run)}
     known = all(len(outcomes.count) for outcomes in presences.values())
-    labelled = pd.concat(
-        _labelled_uncertainties(run, part, pixels.fold_temperatures[fold])
-        for fold, tiles in _fold_tiles(run)
-        for part in _parts(tiles)
-    ).sort_index()
-    unlabelled = pd.concat(
-        _unlabelled_uncertainties(run, tiles, pixels.temperature)
-        for tiles in portions(len(run.store.unlabelled))
-    )
-    measured = labelled.columns[labelled.notna().all() & unlabelled.notna().all()]
-    labelled, unlabelled = labelled[measured], unlabelled[measured]
+    labelled, unlabelled = _measure_uncertainties(run, pixels)
     loss = 1 - run.labelled.scores
     return Certainty(
         pixels=pixels,
@@ -108,15 +98,7 @@ def summarise_certainty(
     resamples stand behind the interval; `seed` is the root seed.
     """
     named = {"pixels": certainty.pixels, "presence": certainty.presence}
-    known = {name: found for name, found in named.items() if found is not None}
-    calibration = {
-        name: {"before": _quality(found.before), "after": _quality(found.after)}
-        for name, found in known.items()
-    }
-    temperature = {
-        name: {"all_folds": found.temperature, "without_fold": found.fold_temperatures}
-        for name, found in known.items()
-    }
+    calibrations = {name: found for name, found in named.items() if found is not None}
     gain = area_gain(
         certainty.loss,
         certainty.labelled["expected_loss"].to_numpy(),
@@ -131,7 +113,7 @@ def summarise_certainty(
     }
     if test_scores is not None:
         risk["held_out_area"] = _areas(1 - test_scores, certainty.unlabelled)
-    return {"calibration": calibration | {"temperature": temperature}, "risk": risk}
+    return {"calibration": _calibration_block(calibrations), "risk": risk}
 
 
 def reliability_points(calibration: Calibration) -> pd.DataFrame:
@@ -168,6 +150,33 @@ def rank_tiles(run: Run, certainty: Certainty) -> pd.DataFrame:
     measured = measured[[*_orders_of(measured), "loss"]].round(DECIMALS)
     tiles = pd.concat([run.store.table[["id", "split"]], measured], axis=1)
     return review_list(tiles)
+
+
+def _measure_uncertainties(run: Run, pixels: Calibration) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the uncertainties that every labelled and test tile has, in store order."""
+    labelled = pd.concat(
+        _labelled_uncertainties(run, part, pixels.fold_temperatures[fold])
+        for fold, tiles in _fold_tiles(run)
+        for part in _parts(tiles)
+    ).sort_index()
+    unlabelled = pd.concat(
+        _unlabelled_uncertainties(run, tiles, pixels.temperature)
+        for tiles in portions(len(run.store.unlabelled))
+    )
+    measured = labelled.columns[labelled.notna().all() & unlabelled.notna().all()]
+    return labelled[measured], unlabelled[measured]
+
+
+def _calibration_block(calibrations: dict[str, Calibration]) -> dict[str, Any]:
+    block: dict[str, Any] = {
+        name: {"before": _quality(found.before), "after": _quality(found.after)}
+        for name, found in calibrations.items()
+    }
+    block["temperature"] = {
+        name: {"all_folds": found.temperature, "without_fold": found.fold_temperatures}
+        for name, found in calibrations.items()
+    }
+    return block
 
 
 def _orders_of(uncertainties: pd.DataFrame) -> list[str]:
