@@ -26,7 +26,7 @@ def main() -> None:
     )
     task = PretrainingTask(
         read_images(INGEST, INDEX, model.stack_width),
-        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        Augmentation(AugmentConfig(**params.augment.model_dump(exclude={"cutout"}))),  # no targets
         batch_size=settings.batch_size,
         mask_ratio=settings.mask_ratio,
         patch_size=settings.patch_size,
