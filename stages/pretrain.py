@@ -32,7 +32,7 @@ def main() -> None:
             padding=model.padding,
             input_size=model.input_size,
         ),
-        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        Augmentation(AugmentConfig(**params.augment.model_dump(exclude={"cutout"}))),  # no targets
         batch_size=settings.batch_size,
         mask_ratio=settings.mask_ratio,
         patch_size=settings.patch_size,

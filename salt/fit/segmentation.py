@@ -196,12 +196,13 @@ class SegmentationTask:
                 "deep supervision."
             )
         output = at_tile_size(output, padded.shape[-1], batch.masks.shape[-1])
-        targets = batch.masks, batch.valid, batch.distance
-        loss = compound_loss(output, *targets, config, own)
+        masks, valid, distance = batch.masks, batch.valid, batch.distance
+        loss = compound_loss(output, masks, valid, distance, config, own)
         if batch.partner is None:
             return loss
-        others = (target[batch.partner] for target in targets)
-        return batch.share * loss + (1 - batch.share) * compound_loss(output, *others, config, own)
+        masks, valid, distance = (target[batch.partner] for target in (masks, valid, distance))
+        others = compound_loss(output, masks, valid, distance, config, own)
+        return batch.share * loss + (1 - batch.share) * others
 
     def validate(self, model: Segmenter) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""

@@ -49,7 +49,8 @@ class LossConfig:
     def at(self, share: float) -> "LossConfig":
         """Return the settings at a share of training: 0 in its first epoch, 1 in its last."""
         weights = {name: value for name, value in vars(self).items() if name.endswith("_weight")}
-        return replace(self, **weights_at(weights, self.schedule, share))
+        changed: dict[str, Any] = weights_at(weights, self.schedule, share)
+        return replace(self, **changed)
 
     def ever(self, name: str) -> bool:
         """Return whether the weight of that name is above 0 at any time of training."""

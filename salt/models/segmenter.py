@@ -23,7 +23,8 @@ class Segmentation(NamedTuple):
     Attributes:
         mask_logits: [B, 1, H, W], at the input's size.
         presence_logits: [B, 1] for "the tile holds any salt", or None without such a head.
-        auxiliary: further outputs with losses of their own, possibly none.
+        auxiliary: further mask logits [B, 1, h, w] over the same input, at any resolution, for
+            deep supervision in training; possibly none.
     """
 
     mask_logits: torch.Tensor

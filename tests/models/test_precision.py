@@ -16,4 +16,3 @@ def test_precision_is_that_of_the_matrix_products() -> None:
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(TrainingError, match=r"fp16, but the device is cpu; expected a CUDA device"):
         autocast(CPU, "fp16")
-    assert autocast(torch.device("cuda"), "fp16").fast_dtype == torch.float16
