@@ -52,6 +52,7 @@ class Index(Section):
     folds: Annotated[list[Count], Field(min_length=2)]
     scheme: Literal["section", "random"]
     stack: Literal["volume", "depth", "none"]
+    neighbours: Literal["jigsaw", "given"]
 
     @model_validator(mode="after")
     def _folds_count_from_zero(self) -> "Index":

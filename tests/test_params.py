@@ -89,6 +89,7 @@ def test_a_missing_key_is_named(content):
         ("model", "input_size", 100),
         ("augment", "horizontal_flip", 1.5),
         ("data", "source", "kaggle"),
+        ("index", "neighbours", "guess"),
         ("index", "folds", [0]),
         ("runtime", "deterministic", "yes"),
     ],
