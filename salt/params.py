@@ -152,6 +152,11 @@ class Ensemble(Section):
     tta: Literal["flip", "none"]
 
 
+class Postprocess(Section):
+    extend_vertical: bool
+    seam_feather: Annotated[int, Field(ge=0, le=50)]  # the fades of two seams must not meet
+
+
 class Threshold(Section):
     candidates: Positive
     minimum_sizes: Annotated[list[Count], Field(min_length=1)]
@@ -186,6 +191,7 @@ class Params(Section):
     uncertainty: Uncertainty
     refine: Refine
     ensemble: Ensemble
+    postprocess: Postprocess
     threshold: Threshold
     report: Report
     runtime: Runtime

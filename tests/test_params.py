@@ -90,6 +90,7 @@ def test_a_missing_key_is_named(content):
         ("augment", "horizontal_flip", 1.5),
         ("data", "source", "kaggle"),
         ("index", "neighbours", "guess"),
+        ("postprocess", "seam_feather", 51),
         ("index", "folds", [0]),
         ("runtime", "deterministic", "yes"),
     ],
