@@ -165,6 +165,7 @@ class Threshold(Section):
 
 class Report(Section):
     gallery_tiles: Positive
+    sections: Count
     bootstrap_samples: Positive
 
 

@@ -91,6 +91,7 @@ def test_a_missing_key_is_named(content):
         ("data", "source", "kaggle"),
         ("index", "neighbours", "guess"),
         ("postprocess", "seam_feather", 51),
+        ("report", "sections", -1),
         ("index", "folds", [0]),
         ("runtime", "deterministic", "yes"),
     ],

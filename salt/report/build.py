@@ -14,6 +14,7 @@ from salt.report.page import Chart, render_page
 from salt.report.palette import THEMES, Theme
 from salt.report.run import open_run
 from salt.report.scores import measure_labelled, measure_unlabelled, summarise, threshold_scores
+from salt.report.section_view import build_sections
 from salt.seeding import generator
 
 
@@ -24,6 +25,7 @@ def build_report(
     source: str,
     folds: list[int],
     gallery_tiles: int,
+    sections: int,
     bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def build_report(
         source: where the tiles came from, `demo` or `tgs`.
         folds: fold names, all of which must be complete.
         gallery_tiles: tiles pictured.
+        sections: largest sections pictured.
         bootstrap_samples: resamples behind each interval.
         seed: root seed of the intervals and of the tiles drawn at random.
 
@@ -50,6 +53,7 @@ def build_report(
     gallery = build_gallery(
         run, labelled, unlabelled, gallery_tiles, generator(seed, "report", "gallery")
     )
+    stitched = build_sections(run, sections)
     charts = _draw_charts(metrics, labelled, run.history, curve)
     write_csv(output / "plots/history.csv", run.history)
     write_csv(output / "plots/steps.csv", _steps_table(metrics["steps"]))
@@ -58,10 +62,14 @@ def build_report(
     strip = draw_strip(run, labelled)
     if strip is not None:
         pictures["Tiles"] = strip
+    for number, section in enumerate(stitched, start=1):
+        image, uncertainty = section.panels
+        pictures[f"section_{number}"] = image.png
+        pictures[f"section_{number}_uncertainty"] = uncertainty.png
     for title, png in pictures.items():
         with replacing(output / "pictures" / f"{title.lower().replace(' ', '-')}.png") as part:
             part.write_bytes(png)
-    write_text(output / "index.html", render_page(metrics, charts, gallery))
+    write_text(output / "index.html", render_page(metrics, charts, gallery, stitched))
     write_json(output / "metrics.json", metrics)
     return metrics
 

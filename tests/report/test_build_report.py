@@ -17,6 +17,10 @@ FILES = [
     "metrics.json",
     "pictures/score-per-step.png",
     "pictures/scores-of-the-tiles.png",
+    "pictures/section_1.png",
+    "pictures/section_1_uncertainty.png",
+    "pictures/section_2.png",
+    "pictures/section_2_uncertainty.png",
     "pictures/threshold.png",
     "pictures/tiles.png",
     "pictures/training.png",
@@ -29,7 +33,14 @@ FILES = [
 def build(data: Path, output: Path) -> Path:
     """Build the report of the fabricated run."""
     build_report(
-        data, output, source="demo", folds=[0, 1], gallery_tiles=2, bootstrap_samples=50, seed=3
+        data,
+        output,
+        source="demo",
+        folds=[0, 1],
+        gallery_tiles=2,
+        sections=3,
+        bootstrap_samples=50,
+        seed=3,
     )
     return output
 
@@ -86,7 +97,7 @@ def test_every_picture_has_a_text_for_those_who_do_not_see_it(report: Path) -> N
     images = [
         found for tag, found in Page((report / "index.html").read_text()).tags if tag == "img"
     ]
-    assert len(images) == 2 * 6 + 4
+    assert len(images) == 2 * 6 + 2 * 2 + 4  # tiles, sections, charts
     assert all(len(image["alt"] or "") > 20 for image in images)
 
 
@@ -111,6 +122,14 @@ def test_the_page_without_known_truth_shows_no_held_out_score(report: Path) -> N
     assert "Held-out test tiles" not in page
 
 
+def test_the_page_shows_the_sections_it_is_given_or_says_that_there_are_none(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert text.count('<div class="panels pair">') == 2
+    assert "No sections are shown" not in text
+    metrics = read_json(report / "metrics.json")
+    assert "No sections are shown" in render_page(metrics, charts=[], gallery=[])
+
+
 @pytest.mark.parametrize(
     ("interval", "verdict"),
     [([0.01, 0.03], "better"), ([-0.03, -0.01], "worse"), ([-0.01, 0.03], "unclear")],
@@ -123,6 +142,14 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
         step |= {"gain": 0.01, "gain_interval": interval}
     page = render_page(metrics, charts=[], gallery=[])
     assert page.count(f'<b class="{verdict}">') == 4
+
+
+def test_the_effect_of_post_processing_is_shown_although_it_is_off(report: Path) -> None:
+    effects = read_json(report / "metrics.json")["postprocessing"]
+    assert effects["seam_feather"]["interval"] == [-0.001, 0.002]
+    page = (report / "index.html").read_text()
+    assert "Blend across seams, 8 px</td>" in page
+    assert "-0.0010 to +0.0020</td>" in page
 
 
 def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
