@@ -56,6 +56,7 @@ class Index(Section):
     folds: Annotated[list[Count], Field(min_length=2)]
     scheme: Literal["section", "depth", "random"]
     stack: Literal["volume", "section", "depth", "none"]
+    neighbours: Literal["jigsaw", "given"]
 
     @model_validator(mode="after")
     def _folds_count_from_zero(self) -> "Index":
@@ -219,6 +220,11 @@ class Ensemble(Section):
     tta: Literal["flip", "none"]
 
 
+class Postprocess(Section):
+    extend_vertical: bool
+    seam_feather: Annotated[int, Field(ge=0, le=50)]  # the fades of two seams must not meet
+
+
 class Threshold(Section):
     candidates: Positive
     minimum_sizes: Annotated[list[Count], Field(min_length=1)]
@@ -227,6 +233,7 @@ class Threshold(Section):
 
 class Report(Section):
     gallery_tiles: Positive
+    sections: Count
     bootstrap_samples: Positive
 
 
@@ -253,6 +260,7 @@ class Params(Section):
     uncertainty: Uncertainty
     refine: Refine
     ensemble: Ensemble
+    postprocess: Postprocess
     threshold: Threshold
     report: Report
     runtime: Runtime

@@ -1,13 +1,14 @@
-"""Join the folds: reads ingest, uncertainty and refine, writes data/ensemble/."""
+"""Join the folds: reads ingest, index, uncertainty and refine, writes data/ensemble/."""
 
 from pathlib import Path
 
 from salt import tracking
 from salt.errors import reported_errors
 from salt.infer.ensemble import ensemble_folds
+from salt.infer.postprocess import Steps
 from salt.params import load_params
 
-INGEST, UNCERTAINTY = Path("data/ingest"), Path("data/uncertainty")
+INGEST, INDEX, UNCERTAINTY = Path("data/ingest"), Path("data/index"), Path("data/uncertainty")
 REFINE, OUT = Path("data/refine"), Path("data/ensemble")
 
 
@@ -19,9 +20,11 @@ def main() -> None:
             UNCERTAINTY,
             REFINE,
             INGEST,
+            INDEX / "neighbours.csv",
             OUT,
             folds=params.index.folds,
             adopt=params.refine.adopt,
+            steps=Steps(params.postprocess.extend_vertical, params.postprocess.seam_feather),
             seed=params.seed,
         )
 

@@ -19,6 +19,7 @@ def main() -> None:
             scheme=params.index.scheme,
             stack=params.index.stack,
             seed=params.seed,
+            neighbours=params.index.neighbours,
         )
         names = ("edges", "sections", "tiles_in_sections", "largest_section")
         run.metrics({name: summary[name] for name in names})

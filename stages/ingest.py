@@ -5,7 +5,7 @@ from pathlib import Path
 from salt.errors import reported_errors
 from salt.params import Params, load_params
 from salt.sources.demo import write_survey
-from salt.sources.ingest import ingest
+from salt.sources.ingest import ingest, keep_neighbours
 from salt.tracking import stage_run
 
 OUT = Path("data/ingest")
@@ -17,6 +17,7 @@ def main() -> None:
     with stage_run("ingest", params.model_dump()):
         raw = Path(params.data.raw) if params.data.source == "tgs" else make_demo(params)
         ingest(raw, OUT, params.data.tile_format)
+        keep_neighbours(Path(params.data.raw), OUT)
 
 
 def make_demo(params: Params) -> Path:

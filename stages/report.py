@@ -20,6 +20,7 @@ def main() -> None:
             source=params.data.source,
             folds=params.index.folds,
             gallery_tiles=params.report.gallery_tiles,
+            sections=params.report.sections,
             bootstrap_samples=params.report.bootstrap_samples,
             seed=params.seed,
         )

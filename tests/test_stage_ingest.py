@@ -51,6 +51,7 @@ def test_the_demo_becomes_a_store_with_positions_and_truth_apart(demo: Path) -> 
     assert list(store.table)[-4:] == ["volume", "inline", "crossline", "sample"]
     assert (demo / "data/ingest/truth/masks.npy").is_file()
     assert (demo / "data/ingest/sample_submission.csv").is_file()
+    assert (demo / "data/ingest/neighbours.csv").read_text() == "id,left,right,up,down\n"
     assert [path.name for path in (demo / "data").iterdir()] == ["ingest"]
 
 

@@ -1,7 +1,8 @@
 """Join the folds: out-of-fold maps in store order, test maps averaged over folds.
 
 Whether the refined maps replace the unrefined ones is decided for each fold by the *other*
-folds' gain, so that no tile's score decides about itself; for test tiles by all folds'.
+folds' gain, so that no tile's score decides about itself; for test tiles by all folds'. What
+is adopted then passes through the sections' post-processing (see `salt.infer.sections`).
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from salt.errors import StoreError
-from salt.files import new_array, write_csv, write_json
+from salt.files import new_array, write_array, write_csv, write_json
+from salt.infer.postprocess import Steps
 from salt.infer.rule import DEFAULT_RULE, apply_rule
+from salt.infer.sections import measure_steps, process_out_of_fold, process_test
 from salt.maps import LN2, FoldMaps, open_maps, open_probability
 from salt.metrics import Gain, paired_gain, tile_scores
+from salt.neighbours.mosaics import read_layout
+from salt.neighbours.sections import Layout
 from salt.seeding import generator
 from salt.store import TileStore, open_store
 
@@ -103,25 +108,40 @@ def ensemble_folds(
     uncertainty: Path,
     refine: Path,
     ingest: Path,
+    neighbours: Path,
     out: Path,
     *,
     folds: Sequence[int],
     adopt: str,
+    steps: Steps,
     seed: int,
 ) -> None:
     """Write the final probability and uncertainty maps of labelled and test tiles.
 
     Writes oof_probability.npy, oof_uncertainty.npy, oof_tiles.csv (id, fold, presence),
-    the same for `test` without fold, and summary.json (members, adoption, gains).
+    the same for `test` without fold, and summary.json (members, adoption, gains). The sections
+    of `neighbours`, the index stage's neighbours.csv, are post-processed by `steps`.
     """
     store = open_store(ingest)
+    layout = read_layout(neighbours, store.table["id"])
     tiles = gather_out_of_fold(store, uncertainty, refine, folds)
     gains = refinement_gains(tiles, store, folds, seed)
     use_refined = adopts(gains[None], adopt)
+    refined_in = {fold: adopts(gains[fold], adopt) for fold in folds}
+    own_test_maps = {
+        fold: open_test_maps(store, uncertainty, refine, [fold], refined_in[fold])[1][0]
+        for fold in folds
+    }
     members, maps = open_test_maps(store, uncertainty, refine, folds, use_refined)
-    _write_out_of_fold(tiles, store, {fold: adopts(gains[fold], adopt) for fold in folds}, out)
-    _write_test(store, members, maps, out)
-    write_json(out / "summary.json", _summary(folds, adopt, gains, use_refined))
+    adopted = _adopted(tiles, refined_in)
+    processed = process_out_of_fold(adopted, tiles.fold, own_test_maps, layout, steps)
+    _write_out_of_fold(tiles, processed, store, out)
+    _write_test(store, members, maps, layout, steps, out)
+    effects = measure_steps(
+        adopted, tiles.presence, tiles.fold, own_test_maps, store, layout, steps, seed
+    )
+    summary = _summary(folds, adopt, gains, use_refined) | {"postprocessing": effects}
+    write_json(out / "summary.json", summary)
 
 
 def open_test_maps(
@@ -149,13 +169,18 @@ def open_test_maps(
     return members, maps
 
 
+def _adopted(tiles: OutOfFold, refined_in: dict[int, bool]) -> np.ndarray:
+    adopted = tiles.plain.copy()
+    for fold, use_refined in refined_in.items():
+        if use_refined:
+            adopted[tiles.fold == fold] = tiles.refined[tiles.fold == fold]
+    return adopted
+
+
 def _write_out_of_fold(
-    tiles: OutOfFold, store: TileStore, refined_in: dict[int, bool], out: Path
+    tiles: OutOfFold, probability: np.ndarray, store: TileStore, out: Path
 ) -> None:
-    with new_array(out / "oof_probability.npy", tiles.plain.shape, np.float16) as probability:
-        for fold, use_refined in refined_in.items():
-            rows = tiles.fold == fold
-            probability[rows] = (tiles.refined if use_refined else tiles.plain)[rows]
+    write_array(out / "oof_probability.npy", probability)
     with new_array(out / "oof_uncertainty.npy", tiles.entropy.shape, np.uint8) as uncertainty:
         uncertainty[:] = tiles.entropy
     columns = {"id": store.labelled["id"], "fold": tiles.fold, "presence": tiles.presence}
@@ -163,7 +188,12 @@ def _write_out_of_fold(
 
 
 def _write_test(
-    store: TileStore, members: list[FoldMaps], maps: list[np.ndarray], out: Path
+    store: TileStore,
+    members: list[FoldMaps],
+    maps: list[np.ndarray],
+    layout: Layout,
+    steps: Steps,
+    out: Path,
 ) -> None:
     ids = list(store.unlabelled["id"])
     shape = (len(ids), *store.images.shape[1:])
@@ -178,6 +208,7 @@ def _write_test(
             probability[chunk] = mean
             levels[chunk] = np.rint(_entropy(mean) / LN2 * 255)
             progress.update(len(mean))
+        process_test(probability, store, layout, steps)
     presence = np.mean([member.presence for member in members], axis=0)
     write_csv(out / "test_tiles.csv", pd.DataFrame({"id": ids, "presence": presence}))
 

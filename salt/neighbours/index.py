@@ -18,6 +18,7 @@ from salt.neighbours.folds import (
     section_folds,
     separated_pairs,
 )
+from salt.neighbours.given import read_given
 from salt.neighbours.jigsaw import Jigsaw, jigsaw
 from salt.neighbours.stack import GEOMETRY, has_geometry, stack_neighbours
 from salt.seeding import generator
@@ -28,7 +29,14 @@ SCHEMES = ("section", "depth", "random")
 
 
 def index_tiles(
-    ingest: Path, out: Path, *, folds: Sequence[int], scheme: str, stack: str, seed: int
+    ingest: Path,
+    out: Path,
+    *,
+    folds: Sequence[int],
+    scheme: str,
+    stack: str,
+    seed: int,
+    neighbours: str = "jigsaw",
 ) -> dict[str, Any]:
     """Write neighbours.csv, folds.csv and summary.json; return the summary.
 
@@ -36,21 +44,24 @@ def index_tiles(
     tile. folds.csv: id, fold, group for every labelled tile; tiles of one group lie in one
     fold under the scheme `section`, not under `depth` and `random`. The summary compares all
     schemes: the pairs of neighbours each separates, its folds' sizes and its balance of classes.
+    `neighbours` is `jigsaw`: found from the images, or `given`: read from the table that ingest
+    kept (see `salt.neighbours.given`).
 
     Raises:
+        InputError: the given table is refused.
         StoreError: the stack or the folds asked for cannot be had from these tiles.
     """
     store = open_store(ingest)
-    puzzle = jigsaw(np.asarray(store.images), seed)
+    puzzle = _find(store, ingest, neighbours, seed)
     channels = stack_neighbours(store.table, stack, puzzle.sides)
     sides = dict(zip(SIDES[4:], channels, strict=True))
-    neighbours = neighbour_table(store, puzzle, sides)
+    table = neighbour_table(store, puzzle, sides)
     groups = _groups(store, puzzle)
     dealt = _deal(store, groups, folds, scheme, seed)
     folds_table = pd.DataFrame({"id": store.labelled["id"], "fold": dealt[scheme], "group": groups})
     summary = {
         **_sections_summary(puzzle, store),
-        **_stack_summary(neighbours, stack),
+        **_stack_summary(table, stack),
         "folds": {
             "scheme": scheme,
             "per_fold": _balance(folds_table, store),
@@ -59,7 +70,7 @@ def index_tiles(
             "balance": {name: _evenness(store, dealt[name]) for name in dealt},
         },
     }
-    write_csv(out / "neighbours.csv", neighbours)
+    write_csv(out / "neighbours.csv", table)
     write_csv(out / "folds.csv", folds_table)
     write_json(out / "summary.json", summary)
     return summary
@@ -83,6 +94,12 @@ def neighbour_table(store: TileStore, puzzle: Jigsaw, stack: dict[str, np.ndarra
             **{side: named[side] for side in SIDES[4:]},
         }
     )
+
+
+def _find(store: TileStore, ingest: Path, neighbours: str, seed: int) -> Jigsaw:
+    if neighbours == "given":
+        return read_given(ingest / "neighbours.csv", store.table["id"])
+    return jigsaw(np.asarray(store.images), seed)
 
 
 def _groups(store: TileStore, puzzle: Jigsaw) -> np.ndarray:

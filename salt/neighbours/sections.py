@@ -8,6 +8,7 @@ doubtful seam that contradicts good ones goes. Neighbours are then read off the 
 right, up and down always agree, and no tile has two neighbours on one side.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,7 +61,19 @@ def assemble(count: int, links: Links, judges: tuple[SeamJudge, SeamJudge]) -> L
         while tried != len(waiting):  # each join may bring the evidence that another lacked
             tried = len(waiting)
             waiting = [link for link in waiting if not pieces.settles(*link, level)]
-    return _numbered(pieces)
+    return lay_out(pieces.tiles.values(), count)
+
+
+def lay_out(mosaics: Iterable[Cells], count: int) -> Layout:
+    """Number mosaics that together hold `count` tiles, and count their cells from 0."""
+    order = sorted(mosaics, key=lambda cells: (-len(cells), min(cells.values())))
+    layout = Layout(*(np.zeros(count, np.int64) for _ in range(3)))
+    for number, cells in enumerate(order):
+        top, left = min(row for row, _ in cells), min(column for _, column in cells)
+        for (row, column), tile in cells.items():
+            layout.mosaic[tile] = number
+            layout.row[tile], layout.column[tile] = row - top, column - left
+    return layout
 
 
 def neighbours_of(layout: Layout) -> dict[str, np.ndarray]:
@@ -137,14 +150,3 @@ class _Pieces:
             self.piece[tile], self.cell[tile] = kept, cell
         self.tiles[kept].update(cells)
         del self.tiles[moved]
-
-
-def _numbered(pieces: _Pieces) -> Layout:
-    order = sorted(pieces.tiles.values(), key=lambda cells: (-len(cells), min(cells.values())))
-    layout = Layout(*(np.zeros(len(pieces.piece), np.int64) for _ in range(3)))
-    for number, cells in enumerate(order):
-        top, left = min(row for row, _ in cells), min(column for _, column in cells)
-        for (row, column), tile in cells.items():
-            layout.mosaic[tile] = number
-            layout.row[tile], layout.column[tile] = row - top, column - left
-    return layout

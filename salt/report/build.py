@@ -1,6 +1,6 @@
 """Build the report of a finished run: its numbers, the plots' data and the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from salt.report.certainty import (
 from salt.report.gallery import build_gallery, build_review, draw_strip
 from salt.report.page import Chart, render_page
 from salt.report.palette import THEMES, Theme
+from salt.report.panels import TileRow
 from salt.report.run import open_run
 from salt.report.scores import (
     measure_labelled,
@@ -29,6 +30,7 @@ from salt.report.scores import (
     summarise,
     threshold_scores,
 )
+from salt.report.section_view import build_sections
 from salt.seeding import generator
 
 
@@ -39,6 +41,7 @@ def build_report(
     source: str,
     folds: list[int],
     gallery_tiles: int,
+    sections: int,
     bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -50,6 +53,7 @@ def build_report(
         source: where the tiles came from, `demo` or `tgs`.
         folds: fold names, all of which must be complete.
         gallery_tiles: tiles pictured.
+        sections: largest sections pictured.
         bootstrap_samples: resamples behind each interval.
         seed: root seed of the intervals and of the tiles drawn at random.
 
@@ -68,6 +72,7 @@ def build_report(
     gallery = build_gallery(
         run, labelled, unlabelled, gallery_tiles, generator(seed, "report", "gallery")
     )
+    stitched = build_sections(run, sections)
     charts = _draw_charts(metrics, labelled, run.history, curve)
     certainty_charts = _draw_certainty(certainty)
     plots = {
@@ -80,20 +85,29 @@ def build_report(
     for name, table in plots.items():
         write_csv(output / f"plots/{name}.csv", table)
     write_csv(output / "review.csv", ranked)
-    _write_pictures(output / "pictures", [*charts, *certainty_charts], draw_strip(run, labelled))
-    page = render_page(metrics, charts, gallery, certainty_charts, build_review(run, ranked))
+    pictures = _named_pictures([*charts, *certainty_charts], stitched, draw_strip(run, labelled))
+    for name, png in pictures.items():
+        with replacing(output / "pictures" / f"{name}.png") as part:
+            part.write_bytes(png)
+    review = build_review(run, ranked)
+    page = render_page(metrics, charts, gallery, stitched, certainty_charts, review)
     write_text(output / "index.html", page)
     write_json(output / "metrics.json", metrics)
     return metrics
 
 
-def _write_pictures(folder: Path, charts: list[Chart], strip: bytes | None) -> None:
-    pictures = {title: themes["light"] for title, _, themes in charts}
+def _named_pictures(
+    charts: list[Chart], stitched: Sequence[TileRow], strip: bytes | None
+) -> dict[str, bytes]:
+    """Return the PNGs that are written beside the page, by file name."""
+    pictures = {title.lower().replace(" ", "-"): themes["light"] for title, _, themes in charts}
     if strip is not None:
-        pictures["Tiles"] = strip
-    for title, png in pictures.items():
-        with replacing(folder / f"{title.lower().replace(' ', '-')}.png") as part:
-            part.write_bytes(png)
+        pictures["tiles"] = strip
+    for number, section in enumerate(stitched, start=1):
+        image, uncertainty = section.panels
+        pictures[f"section_{number}"] = image.png
+        pictures[f"section_{number}_uncertainty"] = uncertainty.png
+    return pictures
 
 
 def _draw_charts(

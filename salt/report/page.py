@@ -1,12 +1,13 @@
 """The report as one HTML file that needs nothing else: styles and pictures are inside it."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from salt.report.certainty_section import certainty_section
 from salt.report.details import details_section
-from salt.report.palette import PROBABILITY_MAP, UNCERTAINTY_MAP
+from salt.report.palette import LABELLED_TILE, PROBABILITY_MAP, TEST_TILE, UNCERTAINTY_MAP
 from salt.report.panels import Group, Panel, TileRow
 from salt.report.style import stylesheet
 
@@ -19,7 +20,13 @@ STEP_NOTES = {
     "ensemble (as adopted) at 0.5": "Refined where that helped on the other folds, else the mean.",
     "cross-fitted decision rule": "Threshold, minimum size and presence gate from the other folds.",
 }
-SECTIONS = ("steps", "pictures", "charts", "certainty", "details")
+SECTIONS = ("steps", "sections", "pictures", "charts", "certainty", "details")
+LINES = {"Truth": "var(--truth)", "Prediction": "var(--prediction)"}
+FRAMES = {"Labelled tile": LABELLED_TILE, "Test tile": TEST_TILE}
+RAMPS = (
+    ("Probability", "0", "1", PROBABILITY_MAP),
+    ("Uncertainty (entropy)", "0", "ln 2", UNCERTAINTY_MAP),
+)
 Chart = tuple[str, str, dict[str, bytes]]  # title, description, PNG by theme
 
 
@@ -27,18 +34,21 @@ def render_page(
     metrics: dict[str, Any],
     charts: list[Chart],
     gallery: list[Group],
+    stitched: Sequence[TileRow],
     certainty_charts: list[Chart],
     review: list[Group],
 ) -> str:
     """Return the page from metrics.json's content, the charts and the pictures.
 
-    `certainty_charts` and `review` are the pictures of the section on certainty.
+    `stitched` holds the largest sections, see `salt.report.section_view`; `certainty_charts`
+    and `review` are the pictures of the section on certainty.
     """
     source = SOURCE_NAMES[metrics["source"]]
     sections = [
         _header(source, metrics["tiles"]),
         _hero(metrics),
         _steps_section(metrics["steps"]),
+        _stitched_section(stitched),
         _gallery_section(gallery),
         _charts_section(charts),
         certainty_section(metrics, _charts(certainty_charts), _groups(review)),
@@ -145,27 +155,39 @@ def _signed(value: float) -> str:
     return text if text[1:] != "0.000" else "0.000"
 
 
+def _stitched_section(rows: Sequence[TileRow]) -> str:
+    lead = (
+        "The largest sections, put together from their tiles. Seams are the thin lines around each "
+        "tile; where there is no tile the page shows through. Labelled tiles were predicted "
+        "while they were held out."
+        if rows
+        else "No sections are shown: none was found, or report.sections is 0."
+    )
+    shown = "\n".join(_tile(row, "panels pair") for row in rows)
+    return (
+        '<section id="sections">\n<h2>Sections</h2>\n'
+        f'<p class="lead">{lead}</p>\n{_legend(LINES | FRAMES, RAMPS[1:])}\n{shown}\n</section>'
+    )
+
+
 def _gallery_section(groups: list[Group]) -> str:
     return (
         '<section id="pictures">\n<h2>Pictures</h2>\n'
         '<p class="lead">Each row is one tile, from the image on the left to the decision on the '
         "right. Labelled tiles were predicted while they were held out.</p>\n"
-        f"{_legend()}\n{_groups(groups)}\n</section>"
+        f"{_legend(LINES, RAMPS)}\n{_groups(groups)}\n</section>"
     )
 
 
-def _legend() -> str:
+def _legend(colours: dict[str, str], maps: tuple[tuple[str, ...], ...]) -> str:
     ramps = "".join(
-        f'<span>{label} {low} <i class="ramp" style="background:{_gradient(colours)}"></i> {high}'
+        f'<span>{label} {low} <i class="ramp" style="background:{_gradient(name)}"></i> {high}'
         "</span>"
-        for label, low, high, colours in (
-            ("Probability", "0", "1", PROBABILITY_MAP),
-            ("Uncertainty (entropy)", "0", "ln 2", UNCERTAINTY_MAP),
-        )
+        for label, low, high, name in maps
     )
     lines = "".join(
-        f'<span><i class="swatch" style="background:var(--{name})"></i> {label}</span>'
-        for name, label in (("truth", "Truth"), ("prediction", "Prediction"))
+        f'<span><i class="swatch" style="background:{colour}"></i> {label}</span>'
+        for label, colour in colours.items()
     )
     return f'<div class="legend">{lines}{ramps}</div>'
 
@@ -187,18 +209,18 @@ def _group(group: Group) -> str:
     return f'<div class="group">\n<h3>{group.title}</h3>\n<p>{group.reason}</p>\n{rows}\n</div>'
 
 
-def _tile(row: TileRow) -> str:
+def _tile(row: TileRow, layout: str = "panels") -> str:
     panels = "".join(_panel(panel) for panel in row.panels)
     return (
         f'<div class="tile"><p><b>{escape(row.id)}</b> {escape(row.facts)}</p>'
-        f'<div class="panels">{panels}</div></div>'
+        f'<div class="{layout}">{panels}</div></div>'
     )
 
 
 def _panel(panel: Panel) -> str:
-    side = panel.picture.shape[0]
+    height, width = panel.picture.shape[:2]
     return (
-        f'<figure><img loading="lazy" width="{side}" height="{side}" alt="{escape(panel.alt)}" '
+        f'<figure><img loading="lazy" width="{width}" height="{height}" alt="{escape(panel.alt)}" '
         f'src="{_data_uri(panel.png)}"><figcaption>{panel.caption}</figcaption></figure>'
     )
 

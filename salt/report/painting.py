@@ -42,6 +42,17 @@ def outline_prediction(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return _outline(picture, mask, PREDICTION, PREDICTION_WIDTH)
 
 
+def boundary(inside: np.ndarray, width: int) -> np.ndarray:
+    """Return the line between mask and background, bool [H, W] as the mask, `width` either way.
+
+    The picture's own frame is no boundary.
+    """
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    grown = binary_dilation(inside, iterations=width)
+    return grown & ~binary_erosion(inside, iterations=width, border_value=1)
+
+
 def png(picture: np.ndarray) -> bytes:
     """Return uint8 RGB [H, W, 3] as PNG bytes, the same for the same picture."""
     from PIL import Image
@@ -52,14 +63,9 @@ def png(picture: np.ndarray) -> bytes:
 
 
 def _outline(picture: np.ndarray, mask: np.ndarray, colour: str, width: int) -> np.ndarray:
-    """Draw the boundary between mask and background; the tile's own frame is none."""
-    from scipy.ndimage import binary_dilation, binary_erosion
-
-    inside = _enlarged(mask).astype(bool)
-    grown = binary_dilation(inside, iterations=width)
-    shrunk = binary_erosion(inside, iterations=width, border_value=1)
+    """Draw the boundary between mask and background."""
     drawn = picture.copy()
-    drawn[grown & ~shrunk] = rgb(colour)
+    drawn[boundary(_enlarged(mask).astype(bool), width)] = rgb(colour)
     return drawn
 
 

@@ -2,6 +2,7 @@
 
 Truth and prediction are the blue and the orange of Okabe and Ito (Color Universal Design,
 2008), which stay apart under every common kind of colour blindness and on grey amplitude.
+Frames of labelled tiles are their bluish green.
 Maps use viridis and magma, which are perceptually uniform and ordered in lightness.
 """
 
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 TRUTH = "#56b4e9"
 PREDICTION = "#f5a300"
+LABELLED_TILE = "#00b386"  # frames in stitched sections
+TEST_TILE = "#ffffff"
 PROBABILITY_MAP = "viridis"
 UNCERTAINTY_MAP = "magma"
 FOLD_COLOURS = ("#2f8fd0", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")

@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class TileRow:
-    """The panels of one tile under its id and a line of facts."""
+    """The panels of one tile (or section) under its id and a line of facts."""
 
     id: str
     facts: str

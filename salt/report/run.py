@@ -17,7 +17,7 @@ from salt.rle import decode
 from salt.store import TILE_SIZE, TileStore, open_store
 
 _TILES_AT_ONCE = 256
-_SUMMARIES = ("index", "threshold", "submit")
+_SUMMARIES = ("index", "ensemble", "threshold", "submit")
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ def summarise(
         "steps": steps,
         "baselines": _baselines(labelled),
         "folds": run.summaries["index"],
+        "postprocessing": run.summaries["ensemble"]["postprocessing"],
         "threshold": vars(run.rule),
         "submission": run.summaries["submit"],
     }

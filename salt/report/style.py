@@ -116,7 +116,7 @@ figure img { width: 100%; height: auto; display: block; }
   align-items: center;
 }
 .legend span { display: inline-flex; align-items: center; gap: 8px; }
-.swatch { width: 26px; height: 5px; border-radius: 3px; }
+.swatch { width: 26px; height: 5px; border-radius: 3px; box-shadow: 0 0 0 1px var(--line); }
 .ramp { width: 96px; height: 12px; border-radius: 3px; }
 .group { margin-top: 36px; }
 .group > p { color: var(--muted); font-size: 14px; }
@@ -129,6 +129,8 @@ figure img { width: 100%; height: auto; display: block; }
 .panels { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: 10px; }
 .panels figure { margin: 0; }
 .panels img { width: 100%; height: auto; display: block; border-radius: 4px; }
+.panels.pair { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 18px; }
+.panels.pair img { width: auto; max-width: 100%; max-height: 640px; border-radius: 0; }
 .panels figcaption { margin: 4px 0 0; font-size: 12px; }
 footer { margin-top: 72px; color: var(--muted); font-size: 14px; max-width: 72ch; }
 
@@ -138,6 +140,7 @@ footer { margin-top: 72px; color: var(--muted); font-size: 14px; max-width: 72ch
   .card, .charts figure { padding: 18px; }
   .hero { grid-template-columns: minmax(0, 1fr); gap: 30px; padding: 22px 18px 26px; }
   .panels { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px; }
+  .panels.pair { grid-template-columns: minmax(0, 1fr); }
   .steps thead { position: absolute; clip-path: inset(50%); }
   .steps tr { display: block; padding: 12px 0; border-bottom: 1px solid var(--line); }
   .steps tbody tr:last-child { border-bottom: 0; }

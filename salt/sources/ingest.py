@@ -9,9 +9,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from salt.errors import InputError
-from salt.files import write_csv
+from salt.files import replacing, write_csv
 from salt.sources.tgs import KaggleSurvey, open_kaggle
 from salt.store import COLUMNS, TILE_SIZE, TRAIN, coverage_class, is_vertical, write_store
+
+NEIGHBOURS = "neighbours.csv"
 
 
 def ingest(raw: Path, out: Path, tile_format: str) -> None:
@@ -32,6 +34,18 @@ def ingest(raw: Path, out: Path, tile_format: str) -> None:
     summary = _summarise(table, ignore, survey.mask_origins, tile_format)
     write_csv(out / "sample_submission.csv", survey.sample)
     write_store(out, table, images, masks, ignore, summary)
+
+
+def keep_neighbours(raw: Path, out: Path) -> None:
+    """Copy a user's neighbours.csv into the store's folder, as it is.
+
+    Without one a table without rows is written: the index stage depends on the file whether
+    or not it reads it, and DVC cannot depend on a file that need not exist.
+    """
+    given = raw / NEIGHBOURS
+    content = given.read_bytes() if given.is_file() else b"id,left,right,up,down\n"
+    with replacing(out / NEIGHBOURS) as part:
+        part.write_bytes(content)
 
 
 def _read_tiles(survey: KaggleSurvey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

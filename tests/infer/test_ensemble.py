@@ -8,11 +8,13 @@ from tiny_project import files_of
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, read_json, write_array, write_csv
 from salt.infer.ensemble import adopts, ensemble_folds, gather_out_of_fold, refinement_gains
+from salt.infer.postprocess import Steps
 from salt.maps import LN2
 from salt.metrics import Gain
 from salt.store import TileStore, open_store
 
 FOLDS = [0, 1]
+OFF = Steps()
 RIGHT, WRONG = 0.8, 0.3  # probability where there is salt; elsewhere it is always 0.1
 
 
@@ -55,10 +57,11 @@ def write_fold(project: Path, store: TileStore, fold: int, plain: float, refined
             write_array(project / f"uncertainty/{fold}/{part}_{name}.npy", levels)
 
 
-def join(project: Path, adopt: str = "auto") -> Path:
+def join(project: Path, adopt: str = "auto", steps: Steps = OFF) -> Path:
     out = project / "ensemble"
-    folders = (project / name for name in ("uncertainty", "refine", "data/ingest"))
-    ensemble_folds(*folders, out, folds=FOLDS, adopt=adopt, seed=1)
+    inputs = ("uncertainty", "refine", "data/ingest", "data/index/neighbours.csv")
+    paths = (project / name for name in inputs)
+    ensemble_folds(*paths, out, folds=FOLDS, adopt=adopt, steps=steps, seed=1)
     return out
 
 
@@ -137,6 +140,35 @@ def test_test_maps_are_the_mean_over_the_folds_with_its_entropy(run, store) -> N
     tiles = read_csv(out / "test_tiles.csv")
     assert list(tiles["id"]) == list(store.unlabelled["id"])
     np.testing.assert_allclose(tiles["presence"], 0.4, rtol=1e-6)
+
+
+def test_steps_change_the_maps_of_sections_alone_and_their_effect_is_told(
+    run, store: TileStore, project: Path
+) -> None:
+    plain = run(plain={0: RIGHT, 1: RIGHT}, refined={0: RIGHT, 1: RIGHT}, adopt="never")
+    before = files_of(plain)
+    assert read_json(plain / "summary.json")["postprocessing"]["seam_feather"]["applied"] is False
+    own = range(0, 24, 2)  # fold 0: two of its tiles whose edges differ, and a test tile
+    first = next(tile for tile in own if store.masks[tile][:, -1].any())
+    second = next(tile for tile in own if tile != first and not store.masks[tile][:, 0].any())
+    neighbours = project / "data/index/neighbours.csv"
+    table = read_csv(neighbours)
+    for column, tile in enumerate((first, second, 25)):
+        table.loc[tile, ["mosaic", "column"]] = (99, column)
+    write_csv(neighbours, table)
+    out = join(project, steps=Steps(seam_feather=20))
+    maps = read_array(out / "oof_probability.npy")
+    assert (maps[first, :, -1] == maps[second, :, 0]).all()
+    expected = np.where(store.masks, RIGHT, 0.1).astype(np.float16)
+    changed = [tile for tile in range(24) if (maps[tile] != expected[tile]).any()]
+    assert changed == sorted([first, second])
+    test = read_array(out / "test_probability.npy")
+    half_way = (store.masks[second][:, -1] + np.where(store.masks[1][:, 0], RIGHT, 0.1)) / 2
+    np.testing.assert_allclose(test[1][:, 0], half_way, atol=1e-3)  # towards its neighbour's truth
+    effect = read_json(out / "summary.json")["postprocessing"]["seam_feather"]
+    assert effect["applied"] is True
+    assert effect["pixels"] == 20
+    assert files_of(out)["oof_uncertainty.npy"] == before["oof_uncertainty.npy"]
 
 
 def test_joining_again_gives_the_same_bytes(run, project: Path) -> None:

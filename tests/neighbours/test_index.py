@@ -1,5 +1,6 @@
 """The index of a small store, end to end."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 from pictures import cut, draw_section, gained
 
-from salt.errors import StoreError
+from salt.errors import InputError, StoreError
 from salt.files import read_csv, read_json
 from salt.neighbours.index import index_tiles
+from salt.sources.ingest import keep_neighbours
 from salt.store import COLUMNS, TEST, TILE_SIZE, TRAIN, coverage_class, write_store
 
 VOLUMES, INLINES, ROWS, TILE_COLUMNS = 4, 2, 1, 3
@@ -144,6 +146,30 @@ def test_the_index_is_the_same_byte_for_byte_in_another_folder(
     index_tiles(indexed / "ingest", tmp_path, **ARGUMENTS)
     for name in ("neighbours.csv", "folds.csv", "summary.json"):
         assert (tmp_path / name).read_bytes() == (indexed / "index" / name).read_bytes()
+
+
+def test_given_neighbours_take_the_place_of_those_found(indexed: Path, tmp_path: Path) -> None:
+    shutil.copytree(indexed / "ingest", tmp_path / "ingest")
+    first, second, *_ = read_csv(indexed / "ingest/tiles.csv")["id"]
+    text = f"id,left,right,up,down\n{first},,,,{second}\n{second},,,{first},\n"
+    (tmp_path / "ingest/neighbours.csv").write_text(text)
+    given = ARGUMENTS | {"neighbours": "given"}
+    summary = index_tiles(tmp_path / "ingest", tmp_path / "index", **given)
+    assert (summary["edges"], summary["sections"], summary["tiles_in_sections"]) == (1, 1, 2)
+    written = read_csv(tmp_path / "index/neighbours.csv", ("id", "up", "down"))
+    assert written["down"].tolist()[:2] == [second, ""]
+    assert written["row"].tolist()[:3] == [0, 1, 0]
+
+
+def test_a_given_table_without_rows_says_where_it_goes(indexed: Path, tmp_path: Path) -> None:
+    shutil.copytree(indexed / "ingest", tmp_path / "ingest")
+    keep_neighbours(tmp_path / "nothing here", tmp_path / "ingest")
+    with pytest.raises(
+        InputError, match=r"no rows; .* Put neighbours.csv into the folder data.raw"
+    ):
+        given = ARGUMENTS | {"neighbours": "given"}
+        index_tiles(tmp_path / "ingest", tmp_path / "index", **given)
+    assert not (tmp_path / "index").exists()
 
 
 def test_the_random_scheme_splits_sections(indexed: Path, tmp_path: Path) -> None:

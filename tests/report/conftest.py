@@ -47,7 +47,7 @@ def fabricate_run(
     if with_truth:
         write_array(data / "ingest/truth/masks.npy", truths[labelled:][::-1])
         write_csv(data / "ingest/truth/ids.csv", test_ids[::-1].to_frame("id"))
-    write_json(data / "index/summary.json", {"scheme": "section", "leaking_pairs": 0})
+    _write_index(data / "index", ids, test_ids)
     _write_folds(data, draw, ids, test_ids, fold, truths)
     decided = _write_ensemble(data / "ensemble", draw, ids, test_ids, fold, truths)
     _write_threshold(data / "threshold", ids, fold, decided[:labelled], truths[:labelled])
@@ -60,6 +60,26 @@ def fabricate_run(
     }
     write_json(data / "submit/summary.json", {"rule": asdict(RULE), "warnings": []} | statistics)
     return data
+
+
+def _write_index(folder: Path, ids: pd.Series, test_ids: pd.Series) -> None:
+    """Two sections: four tiles and a gap in 2 x 3 cells, half of them test, and a pair."""
+    table = pd.DataFrame({"id": [*ids, *test_ids]})
+    table[["left", "right", "up", "down"]] = ""
+    table["mosaic"], table["row"], table["column"] = range(2, 2 + len(table)), 0, 0
+    m = len(ids)
+    places = {
+        0: (0, 0, 0),
+        1: (0, 0, 1),
+        m: (0, 1, 1),
+        m + 1: (0, 1, 2),
+        2: (1, 0, 0),
+        3: (1, 1, 0),
+    }
+    for tile, place in places.items():
+        table.loc[tile, ["mosaic", "row", "column"]] = place
+    write_csv(folder / "neighbours.csv", table)
+    write_json(folder / "summary.json", {"scheme": "section", "leaking_pairs": 0})
 
 
 def _salt(draw: np.random.Generator, empty: bool) -> np.ndarray:
@@ -168,6 +188,9 @@ def _write_ensemble(
         write_array(folder / f"{part}_probability.npy", probability[tiles])
         write_array(folder / f"{part}_uncertainty.npy", _entropy(probability[tiles]))
         write_csv(folder / f"{part}_tiles.csv", table)
+    effect = {"applied": False, "masks_changed": 2, "gain": 0.001, "interval": [-0.001, 0.002]}
+    effects = {"extend_vertical": effect, "seam_feather": effect | {"pixels": 8}}
+    write_json(folder / "summary.json", {"postprocessing": effects})
     return apply_rule(probability, np.full(len(truths), 0.9), RULE)
 
 

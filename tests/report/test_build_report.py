@@ -20,6 +20,10 @@ FILES = [
     "pictures/risk-and-coverage.png",
     "pictures/score-per-step.png",
     "pictures/scores-of-the-tiles.png",
+    "pictures/section_1.png",
+    "pictures/section_1_uncertainty.png",
+    "pictures/section_2.png",
+    "pictures/section_2_uncertainty.png",
     "pictures/threshold.png",
     "pictures/tiles.png",
     "pictures/training.png",
@@ -35,7 +39,14 @@ FILES = [
 def build(data: Path, output: Path) -> Path:
     """Build the report of the fabricated run."""
     build_report(
-        data, output, source="demo", folds=[0, 1], gallery_tiles=2, bootstrap_samples=50, seed=3
+        data,
+        output,
+        source="demo",
+        folds=[0, 1],
+        gallery_tiles=2,
+        sections=3,
+        bootstrap_samples=50,
+        seed=3,
     )
     return output
 
@@ -48,7 +59,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, fabricate: Callable) -> Pat
 
 
 def render_without_pictures(metrics: dict[str, Any]) -> str:
-    return render_page(metrics, charts=[], gallery=[], certainty_charts=[], review=[])
+    return render_page(metrics, [], [], stitched=[], certainty_charts=[], review=[])
 
 
 class Page(HTMLParser):
@@ -97,7 +108,8 @@ def test_every_picture_has_a_text_for_those_who_do_not_see_it(report: Path) -> N
         found for tag, found in Page((report / "index.html").read_text()).tags if tag == "img"
     ]
     reviewed = 2 * 4  # test and labelled tiles
-    assert len(images) == (2 + reviewed) * 6 + 4 + 2
+    sections = 2 * 2
+    assert len(images) == (2 + reviewed) * 6 + sections + 4 + 2  # and charts
     assert all(len(image["alt"] or "") > 20 for image in images)
 
 
@@ -122,6 +134,14 @@ def test_the_page_without_known_truth_shows_no_held_out_score(report: Path) -> N
     assert "Held-out test tiles" not in page
 
 
+def test_the_page_shows_the_sections_it_is_given_or_says_that_there_are_none(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert text.count('<div class="panels pair">') == 2
+    assert "No sections are shown" not in text
+    metrics = read_json(report / "metrics.json")
+    assert "No sections are shown" in render_without_pictures(metrics)
+
+
 @pytest.mark.parametrize(
     ("interval", "verdict"),
     [([0.01, 0.03], "better"), ([-0.03, -0.01], "worse"), ([-0.01, 0.03], "unclear")],
@@ -134,6 +154,14 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
         step |= {"gain": 0.01, "gain_interval": interval}
     page = render_without_pictures(metrics)
     assert page.count(f'<b class="{verdict}">') == 4
+
+
+def test_the_effect_of_post_processing_is_shown_although_it_is_off(report: Path) -> None:
+    effects = read_json(report / "metrics.json")["postprocessing"]
+    assert effects["seam_feather"]["interval"] == [-0.001, 0.002]
+    page = (report / "index.html").read_text()
+    assert "Blend across seams, 8 px</td>" in page
+    assert "-0.0010 to +0.0020</td>" in page
 
 
 def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:

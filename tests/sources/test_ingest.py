@@ -10,7 +10,7 @@ from kaggle_folder import KaggleFolder
 from PIL import Image
 
 from salt.errors import InputError
-from salt.sources.ingest import ingest
+from salt.sources.ingest import ingest, keep_neighbours
 from salt.store import COLUMNS, open_store
 
 TGS = Path(__file__).resolve().parents[2] / "../shared/data/tgs"
@@ -70,6 +70,15 @@ def test_the_sample_submission_keeps_its_order(kaggle: KaggleFolder, tmp_path: P
     ingest(kaggle.root, tmp_path / "out", "native")
     written = (tmp_path / "out/sample_submission.csv").read_text()
     assert written == "id,rle_mask\nt2,1 1\nt1,1 1\n"
+
+
+def test_neighbours_brought_along_are_kept_as_they_are(tmp_path: Path) -> None:
+    brought = b"id,left,right,up,down\r\nany,,,,\r\n"
+    (tmp_path / "neighbours.csv").write_bytes(brought)
+    keep_neighbours(tmp_path, tmp_path / "out")
+    assert (tmp_path / "out/neighbours.csv").read_bytes() == brought
+    keep_neighbours(tmp_path / "elsewhere", tmp_path / "out")
+    assert (tmp_path / "out/neighbours.csv").read_bytes() == b"id,left,right,up,down\n"
 
 
 def test_the_summary_counts_what_was_found(kaggle: KaggleFolder, tmp_path: Path) -> None:
