@@ -1,8 +1,10 @@
-"""Tiles to tensors: 2.5-D stacks, deterministic epochs, loss-ready targets."""
+"""Tiles to tensors: 2.5-D stacks, real margins, deterministic epochs, loss-ready targets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -12,17 +14,21 @@ from torch.utils.data import DataLoader, Dataset
 from salt.augment import Augmentation
 from salt.errors import StoreError
 from salt.files import read_csv
-from salt.padding import pad
+from salt.neighbours.margins import WidenedTiles, surrounding_tiles
+from salt.padding import margins, pad
 from salt.seeding import derive_seed
 from salt.store import TileStore, open_store
 
 NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
+PLACE_COLUMNS = ["mosaic", "row", "column"]
 GREY_MEAN, GREY_STD = 0.47, 0.16  # of all TGS tiles, in [0, 1]
+
+TileImages = np.ndarray | WidenedTiles  # uint8; indexed by rows, tiles or tiles with real margins
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of one batch at the tiles' own size.
+    """Tensors of one batch at the tiles' own size, or at that of canvases with real margins.
 
     Attributes:
         images: float32 [B, C, H, W], normalised.
@@ -31,6 +37,8 @@ class Batch:
         distance: float32 [B, 1, H, W] signed distance to the salt boundary, negative inside,
             as a share of the side; zero where a tile is all one class.
         ids: the tiles' ids, for messages.
+        partner: int64 [B], the tile of the batch whose image is blended into each; or None.
+        share: of each image that is its own; the loss is blended alike (see `salt.mixing`).
     """
 
     images: torch.Tensor
@@ -38,6 +46,8 @@ class Batch:
     valid: torch.Tensor
     distance: torch.Tensor
     ids: list[str]
+    partner: torch.Tensor | None = None
+    share: float = 1.0
 
     def to(self, device: torch.device) -> "Batch":
         """Move every tensor."""
@@ -47,6 +57,8 @@ class Batch:
             self.valid.to(device),
             self.distance.to(device),
             self.ids,
+            None if self.partner is None else self.partner.to(device),
+            self.share,
         )
 
 
@@ -56,12 +68,13 @@ class LabelledTiles:
 
     Attributes:
         images: uint8 [n, H, W]: every tile that a stack may need.
-        stacks: int64 [m, C]: rows of `images` for each labelled tile's channels.
+        stacks: int64 [m, C]: rows of `images` for each labelled tile's channels, its own in the
+            middle.
         masks, ignore: uint8 [m, H, W].
         ids: m ids.
     """
 
-    images: np.ndarray
+    images: TileImages
     stacks: np.ndarray
     masks: np.ndarray
     ignore: np.ndarray
@@ -80,10 +93,37 @@ class LabelledTiles:
             [self.ids[row] for row in rows],
         )
 
+    def sample(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return one tile's stack uint8 [C, H, W], mask and ignore mask [H, W].
+
+        With real margins, neighbours among *these* tiles give their labels in the margin, and
+        all else there is ignored: a tile that was left out, such as one held out, tells nothing.
+        """
+        stack = self.images[self.stacks[row]]
+        if not isinstance(self.images, WidenedTiles):
+            return stack, self.masks[row], self.ignore[row]
+        own = self.stacks[row, self.stacks.shape[1] // 2]
+        return stack, *self.images.labels(self.masks, self.ignore, own, self._label_at)
+
+    @cached_property
+    def _label_at(self) -> np.ndarray:
+        """Each image's place among the labels, -1 without; one more item, for no image at all."""
+        place = np.full(len(self.images) + 1, -1, np.int64)
+        place[self.stacks[:, self.stacks.shape[1] // 2]] = np.arange(len(self))
+        return place
+
     def joined(self, others: "LabelledTiles") -> "LabelledTiles":
-        """Return these tiles and behind them the others, whose images are copied."""
+        """Return these tiles and behind them the others, whose images are copied.
+
+        The others come as a plain array, as tiles that lie beside nothing.
+        """
+        more = cast(np.ndarray, others.images)
+        if isinstance(self.images, WidenedTiles):
+            images: TileImages = self.images.joined(more)
+        else:
+            images = np.concatenate([self.images, more])
         return LabelledTiles(
-            np.concatenate([self.images, others.images]),
+            images,
             np.concatenate([self.stacks, others.stacks + len(self.images)]),
             np.concatenate([self.masks, others.masks]),
             np.concatenate([self.ignore, others.ignore]),
@@ -97,6 +137,28 @@ def open_stacks(ingest: Path, index: Path, width: int) -> tuple[TileStore, np.nd
     return store, stack_rows(store, read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS), width)
 
 
+def open_images(store: TileStore, index: Path, padding: str, input_size: int) -> TileImages:
+    """Return all images of the store, with real margins if `padding` is `neighbours`.
+
+    Raises:
+        StoreError: the neighbour table is not about this store's tiles, or does not say where
+            they lie.
+    """
+    images = np.asarray(store.images)
+    if padding != "neighbours":
+        return images
+    neighbours = read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS)
+    _require_same_tiles(store, neighbours)
+    places = neighbours.reindex(columns=PLACE_COLUMNS)
+    if places.isna().any(axis=None):
+        raise StoreError(
+            f"{index}/neighbours.csv: a tile without {', '.join(PLACE_COLUMNS)}; expected a whole "
+            "number in each, lone tiles in mosaics of their own. Rerun the index stage."
+        )
+    around = surrounding_tiles(*places.to_numpy(np.int64).T)
+    return WidenedTiles(images, around, margins(images.shape[-1], input_size))
+
+
 def stack_rows(store: TileStore, neighbours: pd.DataFrame, width: int) -> np.ndarray:
     """Return int64 [n, width]: for every tile the rows of (previous, own, next).
 
@@ -106,17 +168,21 @@ def stack_rows(store: TileStore, neighbours: pd.DataFrame, width: int) -> np.nda
     Raises:
         StoreError: the neighbour table is not about this store's tiles.
     """
-    if list(neighbours["id"]) != list(store.table["id"]):
-        raise StoreError(
-            f"neighbours.csv has {len(neighbours)} tiles that are not the store's "
-            f"{len(store.table)} in order. Rerun the index stage with `dvc repro -f index`."
-        )
+    _require_same_tiles(store, neighbours)
     own = np.arange(len(store.table))
     if width == 1:
         return own[:, None]
     columns = [_neighbour_rows(store, neighbours["previous"], own), own]
     columns.append(_neighbour_rows(store, neighbours["next"], own))
     return np.stack(columns, axis=1)
+
+
+def _require_same_tiles(store: TileStore, neighbours: pd.DataFrame) -> None:
+    if list(neighbours["id"]) != list(store.table["id"]):
+        raise StoreError(
+            f"neighbours.csv has {len(neighbours)} tiles that are not the store's "
+            f"{len(store.table)} in order. Rerun the index stage with `dvc repro -f index`."
+        )
 
 
 def _neighbour_rows(store: TileStore, neighbour_ids: pd.Series, own: np.ndarray) -> np.ndarray:
@@ -126,11 +192,13 @@ def _neighbour_rows(store: TileStore, neighbour_ids: pd.Series, own: np.ndarray)
     return rows
 
 
-def labelled_tiles(store: TileStore, stacks: np.ndarray) -> LabelledTiles:
-    """Gather a store's labelled tiles, with all images in memory for their stacks."""
+def labelled_tiles(
+    store: TileStore, stacks: np.ndarray, images: TileImages | None = None
+) -> LabelledTiles:
+    """Gather a store's labelled tiles; `images` are all of the store's, by default plain ones."""
     count = len(store.masks)
     return LabelledTiles(
-        np.asarray(store.images),
+        np.asarray(store.images) if images is None else images,
         stacks[:count],
         np.asarray(store.masks),
         np.asarray(store.ignore),
@@ -180,8 +248,8 @@ class EpochDataset(Dataset):
         self, position: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
         row = self.order[position]
-        stack = np.moveaxis(self.tiles.images[self.tiles.stacks[row]], 0, -1)  # [H, W, C]
-        mask, ignore = self.tiles.masks[row], self.tiles.ignore[row]
+        stack, mask, ignore = self.tiles.sample(row)
+        stack = np.moveaxis(stack, 0, -1)  # [H, W, C]
         if self.augmentation is not None:
             stack, mask, ignore = self.augmentation(
                 np.ascontiguousarray(stack), mask, ignore, self.seeds[position]
@@ -236,8 +304,12 @@ def training_batches(
 
 
 def ordered_batches(
-    images: np.ndarray, stacks: np.ndarray, batch_size: int, input_size: int
+    images: TileImages,
+    stacks: np.ndarray,
+    batch_size: int,
+    input_size: int,
+    padding: str = "reflect",
 ) -> Iterator[torch.Tensor]:
     """Yield normalised stacks padded to the network's input, in order: [B, C, P, P]."""
     for start in range(0, len(stacks), batch_size):
-        yield pad(normalise(images[stacks[start : start + batch_size]]), input_size)
+        yield pad(normalise(images[stacks[start : start + batch_size]]), input_size, padding)

@@ -1,9 +1,20 @@
-"""Pad tiles to the network's input size and crop them back; exact inverses."""
+"""Pad tiles to the network's input size and crop them back; exact inverses.
+
+This is the one place that invents pixels for torch. Real neighbours' pixels come earlier, with
+the images (`salt.neighbours.margins`): such tiles are as wide as the input, and nothing is added.
+"""
 
 import torch
 import torch.nn.functional as F
 
 from salt.errors import ModelError
+
+MODES = {  # model.padding, and torch's name for it
+    "reflect": "reflect",
+    "edge": "replicate",
+    "zero": "constant",
+    "neighbours": "reflect",  # of tiles whose neighbours are not known
+}
 
 
 def margins(size: int, padded: int) -> tuple[int, int]:
@@ -21,10 +32,15 @@ def margins(size: int, padded: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def pad(tiles: torch.Tensor, padded: int) -> torch.Tensor:
-    """Reflect-pad [B, C, S, S] to [B, C, padded, padded] without repeating the edge."""
+def pad(tiles: torch.Tensor, padded: int, padding: str = "reflect") -> torch.Tensor:
+    """Pad [B, C, S, S] to [B, C, padded, padded].
+
+    Args:
+        padding: `reflect` mirrors without repeating the edge, `edge` repeats it, `zero` is the
+            mean grey of normalised images; `neighbours` mirrors what came without margins.
+    """
     before, after = margins(tiles.shape[-1], padded)
-    return F.pad(tiles, (before, after, before, after), mode="reflect")
+    return F.pad(tiles, (before, after, before, after), mode=MODES[padding])
 
 
 def crop(tiles: torch.Tensor, size: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ stages the library takes plain arguments; only stages and `salt.profiles` read t
 """
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,9 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+# loss terms that cannot stand alone
+ACCOMPANYING = ("topology_", "total_variation_", "presence_", "auxiliary_")
 
 
 class Section(BaseModel):
@@ -50,8 +54,8 @@ class Demo(Section):
 
 class Index(Section):
     folds: Annotated[list[Count], Field(min_length=2)]
-    scheme: Literal["section", "random"]
-    stack: Literal["volume", "depth", "none"]
+    scheme: Literal["section", "depth", "random"]
+    stack: Literal["volume", "section", "depth", "none"]
 
     @model_validator(mode="after")
     def _folds_count_from_zero(self) -> "Index":
@@ -84,7 +88,14 @@ class Model(Section):
     attention: Literal["scse", "none"]
     presence_head: bool
     input_size: Annotated[int, Field(ge=101)]
+    padding: Literal["reflect", "edge", "zero", "neighbours"]
     stack_width: Literal[1, 3]
+
+
+class LossPhase(Section):
+    share: Annotated[float, Field(gt=0, le=1)]
+    change: Literal["step", "linear"]
+    weights: Annotated[dict[str, Weight], Field(min_length=1)]
 
 
 class Loss(Section):
@@ -93,14 +104,40 @@ class Loss(Section):
     focal_weight: Weight
     focal_gamma: Weight
     lovasz_weight: Weight
+    lovasz_hinge_weight: Weight
     boundary_weight: Weight
+    distance_weight: Weight
+    iou_weight: Weight
+    focal_iou_weight: Weight
+    focal_iou_gamma: PositiveFloat
+    tversky_weight: Weight
+    tversky_alpha: Weight
+    tversky_beta: Weight
+    topology_weight: Weight
+    topology_iterations: Positive
+    total_variation_weight: Weight
     presence_weight: Weight
+    auxiliary_weight: Weight
+    schedule: list[LossPhase]
+
+    def weights_by_phase(self) -> list[dict[str, float]]:
+        """Return all weights at the start and at the begin of each phase."""
+        weights = {name: value for name, value in self if name.endswith("_weight")}
+        return list(accumulate(self.schedule, lambda w, phase: w | phase.weights, initial=weights))
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> "Loss":
-        pixel_terms = ("dice", "bce", "focal", "lovasz", "boundary")
-        if not any(getattr(self, f"{term}_weight") for term in pixel_terms):
-            raise ValueError(f"all pixel weights are 0; set one of {', '.join(pixel_terms)}_weight")
+    def _teaches_something_in_every_phase(self) -> "Loss":
+        by_phase, shares = self.weights_by_phase(), [phase.share for phase in self.schedule]
+        if sorted(set(shares)) != shares:
+            raise ValueError(f"schedule's shares must rise from phase to phase, got {shares}")
+        unknown = sorted(by_phase[-1].keys() - by_phase[0].keys())
+        if unknown:
+            raise ValueError(f"schedule sets unknown weights {unknown}; see this section's keys")
+        alone = [name for name in by_phase[0] if not name.startswith(ACCOMPANYING)]
+        for place, weights in enumerate(by_phase):
+            if not any(weights[name] for name in alone):
+                phase = f" in phase {place} of schedule" if place else ""
+                raise ValueError(f"all pixel weights are 0{phase}; set one of {', '.join(alone)}")
         return self
 
 
@@ -112,6 +149,20 @@ class Augment(Section):
     shear: Annotated[float, Field(ge=0, le=45)]
     brightness: Share
     contrast: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    elastic: Share
+    gamma: Annotated[float, Field(ge=0, le=0.9)]
+    polarity: Share
+    noise: Share
+    cutout: Share
+    mixup: Share
+    cutmix: Share
+
+    @model_validator(mode="after")
+    def _a_batch_is_mixed_once(self) -> "Augment":
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(f"mixup + cutmix must be at most 1, got {self.mixup + self.cutmix}")
+        return self
 
 
 class Train(Section):
@@ -119,18 +170,35 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
     learning_rate: PositiveFloat
     weight_decay: Weight
+    optimiser: Literal["adamw", "sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
+    normalise_gradients: bool
+    schedule: Literal["cosine", "one_cycle", "plateau", "warm_restarts", "constant"]
     warmup_share: Annotated[float, Field(ge=0, lt=1)]
+    cycles: Positive
+    plateau_patience: Count
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
+    accumulate: Positive
     gradient_clip: PositiveFloat
+    encoder_learning_rate: PositiveFloat
+    freeze_encoder_epochs: Count
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    swa_start: Share
     early_stopping: Count
     validation_share: Annotated[float, Field(ge=0, lt=0.5)]
     synthetic_share: Weight
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["bf16", "fp16", "fp32"]
 
     @model_validator(mode="after")
-    def _stops_on_something(self) -> "Train":
-        if self.early_stopping and not self.validation_share:
-            raise ValueError("early_stopping needs validation tiles; set validation_share above 0")
+    def _settings_fit_each_other(self) -> "Train":
+        if not self.validation_share and (self.early_stopping or self.schedule == "plateau"):
+            name = "early_stopping" if self.early_stopping else "schedule plateau"
+            raise ValueError(f"{name} needs validation tiles; set validation_share above 0")
+        if self.schedule == "warm_restarts" and self.cycles > self.epochs:
+            raise ValueError(f"cycles must be at most epochs ({self.epochs}), got {self.cycles}")
+        if self.optimiser == "sgd" and self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum; set it above 0, or nesterov to false")
         return self
 
 
@@ -192,7 +260,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _stack_fits_source(self) -> "Params":
         if self.data.source == "tgs" and self.index.stack == "volume":
-            raise ValueError("index.stack: volume needs a source with known inlines; use depth")
+            raise ValueError("index.stack: volume needs a source with known inlines; use section")
         return self
 
     @model_validator(mode="after")
@@ -206,10 +274,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _presence_is_trained(self) -> "Params":
-        if self.model.presence_head != (self.loss.presence_weight > 0):
+        highest = max(weights["presence_weight"] for weights in self.loss.weights_by_phase())
+        if self.model.presence_head != (highest > 0):
             raise ValueError(
                 f"model.presence_head is {str(self.model.presence_head).lower()} and "
-                f"loss.presence_weight {self.loss.presence_weight}; set a weight above 0 with "
+                f"loss.presence_weight at most {highest}; set a weight above 0 with "
                 "the head, and 0 without it"
             )
         return self

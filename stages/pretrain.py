@@ -7,8 +7,8 @@ from salt.augment import Augmentation, AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.loop import FitConfig
 from salt.fit.pretraining import PretrainingTask, pretrain, read_images
+from salt.fit.task import FitConfig
 from salt.models.segmenter import config_from
 from salt.params import load_params
 from salt.seeding import seed_everything
@@ -25,7 +25,13 @@ def main() -> None:
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
     task = PretrainingTask(
-        read_images(INGEST, INDEX, model.stack_width),
+        read_images(
+            INGEST,
+            INDEX,
+            stack_width=model.stack_width,
+            padding=model.padding,
+            input_size=model.input_size,
+        ),
         Augmentation(AugmentConfig(**params.augment.model_dump())),
         batch_size=settings.batch_size,
         mask_ratio=settings.mask_ratio,

@@ -7,8 +7,8 @@ from salt import tracking
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.loop import FitConfig
 from salt.fit.refinement import fit_refiner
+from salt.fit.task import FitConfig
 from salt.params import load_params
 from salt.seeding import seed_everything
 

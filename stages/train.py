@@ -8,9 +8,9 @@ from salt.augment import Augmentation, AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.loop import FitConfig
 from salt.fit.segmentation import SegmentationTask, fit_fold, read_fold
-from salt.losses.compound import LossConfig
+from salt.fit.task import FitConfig
+from salt.losses.compound import loss_config
 from salt.models.segmenter import config_from
 from salt.params import load_params
 from salt.seeding import seed_everything
@@ -39,13 +39,15 @@ def main(fold: int) -> None:
         SYNTHESIZE,
         fold=fold,
         stack_width=model.stack_width,
+        padding=model.padding,
+        input_size=model.input_size,
         validation_share=settings.validation_share,
         seed=seed,
     )
     task = SegmentationTask(
         f"train@{fold}",
         data,
-        LossConfig(**params.loss.model_dump()),
+        loss_config(params.loss.model_dump()),
         Augmentation(AugmentConfig(**params.augment.model_dump())),
         batch_size=settings.batch_size,
         synthetic_share=settings.synthetic_share,

@@ -18,7 +18,7 @@ from source_graph import (
 LAYERS = [
     "errors files seeding rle params store padding metrics baselines provenance ledger tracking "
     "profiles",
-    "sources neighbours synthesis augment dataset maps",
+    "sources neighbours synthesis augment dataset mixing maps",
     "models losses",
     "fit",
     "infer",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from salt.errors import ModelError
-from salt.padding import crop, margins, pad
+from salt.padding import MODES, crop, margins, pad
 
 
 def test_the_odd_pixel_comes_after():
@@ -28,6 +28,24 @@ def test_padding_agrees_with_numpy():
     tile = torch.rand(1, 1, 101, 101)
     expected = np.pad(tile[0, 0].numpy(), (13, 14), mode="reflect")
     np.testing.assert_array_equal(pad(tile, 128)[0, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("padding", "numpy_name"),
+    [("reflect", "reflect"), ("edge", "edge"), ("zero", "constant"), ("neighbours", "reflect")],
+)
+def test_every_padding_agrees_with_numpy_and_is_undone_by_crop(padding, numpy_name):
+    tile = torch.rand(1, 1, 101, 101)
+    padded = pad(tile, 128, padding)
+    expected = np.pad(tile[0, 0].numpy(), (13, 14), mode=numpy_name)
+    np.testing.assert_array_equal(padded[0, 0].numpy(), expected)
+    assert torch.equal(crop(padded, 101), tile)
+
+
+@pytest.mark.parametrize("padding", MODES)
+def test_what_is_as_wide_as_the_input_is_left_alone(padding):
+    tiles = torch.rand(2, 3, 128, 128)
+    assert torch.equal(pad(tiles, 128, padding), tiles)
 
 
 @pytest.mark.parametrize("padded", [100, 302])

@@ -82,11 +82,22 @@ def test_a_missing_key_is_named(content):
         ("train", "learning_rate", "fast"),
         ("train", "learning_rate", -1e-3),
         ("train", "learning_rate", float("inf")),
-        ("train", "precision", "fp16"),
+        ("train", "precision", "fp8"),
         ("loss", "dice_weight", -1.0),
         ("loss", "dice_weight", float("nan")),
+        ("loss", "focal_iou_gamma", 0.0),
+        ("loss", "topology_iterations", 0),
+        ("train", "optimiser", "adam"),
+        ("train", "schedule", "linear"),
+        ("train", "accumulate", 0),
+        ("train", "swa_start", 1.1),
+        ("train", "plateau_factor", 1.0),
+        ("train", "encoder_learning_rate", 0.0),
         ("model", "stack_width", 2),
         ("model", "input_size", 100),
+        ("model", "padding", "mirror"),
+        ("index", "stack", "inline"),
+        ("index", "scheme", "coverage"),
         ("augment", "horizontal_flip", 1.5),
         ("data", "source", "kaggle"),
         ("index", "folds", [0]),
@@ -117,6 +128,60 @@ def test_folds_with_a_gap_are_refused(content):
 def test_a_loss_without_any_pixel_term_is_refused(content):
     content["loss"] |= {key: 0.0 for key in content["loss"] if key.endswith("_weight")}
     assert "all pixel weights are 0" in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ([(0.5, {"bce": 1.0})], r"loss: schedule sets unknown weights ['bce']"),
+        ([(0.5, {"bce_weight": 1.0}), (0.5, {"bce_weight": 0.0})], "shares must rise"),
+        ([(0.0, {"bce_weight": 1.0})], "loss.schedule.0.share: got 0.0"),
+        ([(0.5, {"bce_weight": -1.0})], "loss.schedule.0.weights.bce_weight: got -1.0"),
+        ([(0.5, {})], "loss.schedule.0.weights"),
+        (
+            [(0.5, {"dice_weight": 0.0, "focal_weight": 0.0, "boundary_weight": 0.0})],
+            "all pixel weights are 0 in phase 1 of schedule",
+        ),
+        ([(0.5, {"presence_weight": 0.0})], None),
+    ],
+)
+def test_phases_of_the_loss_are_checked(content, phases, message):
+    content["loss"]["schedule"] = [
+        {"share": share, "change": "step", "weights": weights} for share, weights in phases
+    ]
+    if message is None:
+        assert parse_params(content).loss.schedule[0].share == 0.5
+    else:
+        assert message in refusal(content)
+
+
+def test_a_batch_cannot_be_mixed_twice(content):
+    content["augment"] |= {"mixup": 0.6, "cutmix": 0.5}
+    assert "mixup + cutmix must be at most 1" in refusal(content)
+
+
+def test_a_presence_head_may_be_trained_in_a_later_phase_alone(content):
+    content["loss"]["presence_weight"] = 0.0
+    assert "loss.presence_weight at most 0.0" in refusal(content)
+    phase = {"share": 0.5, "change": "step", "weights": {"presence_weight": 0.2}}
+    content["loss"]["schedule"] = [phase]
+    assert parse_params(content).model.presence_head
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": "plateau", "validation_share": 0.0, "early_stopping": 0}, "plateau needs"),
+        (
+            {"schedule": "warm_restarts", "cycles": 30, "epochs": 24},
+            "cycles must be at most epochs",
+        ),
+        ({"optimiser": "sgd", "momentum": 0.0}, "nesterov needs momentum"),
+    ],
+)
+def test_settings_of_training_that_do_not_fit_each_other_are_refused(content, changes, message):
+    content["train"] |= changes
+    assert message in refusal(content)
 
 
 def test_as_many_test_blocks_as_blocks_are_refused(content):

@@ -109,8 +109,12 @@ def test_other_settings_run_through_as_well(project: Path) -> None:
             "stack_width": 1,
         },
         loss={"bce_weight": 1.0, "lovasz_weight": 1.0, "focal_weight": 0.0, "presence_weight": 0.0},
+        augment={"rotation": 5.0, "elastic": 0.5, "cutout": 0.5, "mixup": 0.5, "cutmix": 0.5},
         train={
             "epochs": 1,
+            "optimiser": "sgd",
+            "freeze_encoder_epochs": 1,
+            "swa_start": 0.0,
             "precision": "bf16",
             "ema_decay": 0.0,
             "validation_share": 0.0,

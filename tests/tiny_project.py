@@ -13,7 +13,7 @@ import yaml
 from scipy.ndimage import gaussian_filter
 
 from salt import tracking
-from salt.files import write_csv, write_json
+from salt.files import read_csv, write_csv, write_json
 from salt.params import read_yaml
 from salt.seeding import generator
 from salt.store import COLUMNS, TEST, TILE_SIZE, TRAIN, coverage_class, write_store
@@ -74,6 +74,15 @@ def make_project(folder: Path) -> Path:
     synthetic_ids = [f"syn_{tile:05d}" for tile in range(SYNTHETIC)]
     _write_tiles(folder / "data/synthesize", draw, synthetic_ids, SYNTHETIC)
     return folder
+
+
+def lay_in_rows_of_six(folder: Path) -> None:
+    """Lay all tiles into one mosaic, six a row, so that tiles of both folds are neighbours."""
+    path = folder / "data/index/neighbours.csv"
+    table = read_csv(path, ("id", "left", "right", "up", "down", "previous", "next"))
+    place = np.arange(len(table))
+    table["mosaic"], table["row"], table["column"] = 0, place // 6, place % 6
+    write_csv(path, table)
 
 
 def tiny_params(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Exponential moving average of weights."""
+"""Averages of weights: exponential over steps, equal over epochs."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -15,15 +18,66 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self.shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.shadow = _copied(model.state_dict())
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the shadow towards the model's present state."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[name].lerp_(value, 1 - decay)
-            else:
-                self.shadow[name].copy_(value)
+        _move(self.shadow, model.state_dict(), 1 - decay)
+
+
+class EpochAverage:
+    """Equal mean of the weights at epochs' ends: SWA (Izmailov et al. 2018, arXiv:1803.05407).
+
+    The mean of batch-norm statistics is not that of the mean weights: recompute them with
+    `recomputed_batch_norm` before use.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.epochs = 0
+        self.mean = _copied(model.state_dict())
+
+    @torch.no_grad()
+    def update(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take in one more epoch's weights."""
+        self.epochs += 1
+        _move(self.mean, state, 1 / self.epochs)
+
+
+@contextlib.contextmanager
+def recomputed_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Collect batch-norm statistics anew from the batches that the model is run on inside.
+
+    They become the plain mean over these batches. All else is in evaluation mode.
+    """
+    layers = [
+        layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    model.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative instead of moving average
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        model.eval()
+
+
+def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def _move(
+    average: dict[str, torch.Tensor], state: Mapping[str, torch.Tensor], share: float
+) -> None:
+    for name, value in state.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, share)
+        else:
+            average[name].copy_(value)

@@ -92,15 +92,23 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tenso
         f"{index}.{name}": torch.as_tensor(value)
         for index, values in state.items()
         for name, value in values.items()
+        if value is not None  # SGD's momentum of a parameter that never had a gradient
     }
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Undo `optimiser_tensors` on a new optimiser of the same parameters."""
+    """Undo `optimiser_tensors` on a new optimiser of the same parameters.
+
+    Moments get their parameter's memory layout back: kernels round differently by layout.
+    """
+    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        weight = parameters[int(index)]
+        alike = tensor.ndim > 0 and tensor.shape == weight.shape  # not a step count
+        laid_out = torch.empty_like(weight, requires_grad=False).copy_(tensor) if alike else tensor
+        state.setdefault(int(index), {})[name] = laid_out
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 

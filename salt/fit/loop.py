@@ -1,6 +1,6 @@
-"""The training loop: epochs with exact resume, moving average, early stopping.
+"""The training loop: epochs with exact resume, averaged weights, early stopping.
 
-What is trained is a `Task` (see salt/fit/segmentation.py, pretraining.py, refiner.py); this
+What is trained is a `Task` (see salt/fit/segmentation.py, pretraining.py, refinement.py); this
 file knows only batches, a loss and, possibly, a validation score.
 """
 
@@ -8,10 +8,9 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,45 +19,17 @@ from tqdm import tqdm
 
 from salt.errors import TrainingError
 from salt.fit import checkpoint
-from salt.fit.averaging import MovingAverage
-from salt.fit.schedule import warmup_cosine
-
-Report = Callable[[dict[str, float], int], None]
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train; `early_stopping` epochs without a better score end it, 0 never does.
-
-    Without a validation score the last epoch's weights are the result.
-    """
-
-    epochs: int
-    learning_rate: float
-    weight_decay: float
-    warmup_share: float = 0.1
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.0
-    early_stopping: int = 0
-    precision: str = "fp32"
-
-
-class Task(Protocol):
-    """One thing to fit."""
-
-    name: str
-
-    def steps(self) -> int:
-        """Batches in an epoch."""
-
-    def batches(self, epoch: int) -> Iterable[Any]:
-        """Yield the epoch's batches (with `to` and `ids`), the same ones whenever asked."""
-
-    def loss(self, model: Any, batch: Any) -> torch.Tensor:
-        """Run the model on a batch (under autocast) and return its loss."""
-
-    def validate(self, model: Any) -> dict[str, float]:
-        """Return `validation_score` (higher is better) and more, or nothing."""
+from salt.fit.averaging import EpochAverage, MovingAverage, recomputed_batch_norm
+from salt.fit.optimiser import (
+    build_optimiser,
+    freeze_encoder,
+    normalise_gradients,
+    parameter_groups,
+    set_learning_rate,
+)
+from salt.fit.schedule import plateau_factor, rate_factor
+from salt.fit.task import FitConfig, Report, Task
+from salt.models.precision import autocast
 
 
 @dataclass
@@ -77,10 +48,14 @@ class Fit:
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.task, self.config, self.folder, self.device = task, config, folder, device
-        self.optimiser = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate
+        groups = parameter_groups(self.model, config.weight_decay, config.encoder_learning_rate)
+        self.optimiser = build_optimiser(
+            config.optimiser, groups, config.learning_rate, config.momentum, config.nesterov
         )
+        self.autocast = autocast(device, config.precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
+        self.epoch_average = EpochAverage(self.model) if config.swa_start < 1 else None
         self.best: dict[str, torch.Tensor] = {}
         self.progress = _Progress()
 
@@ -95,15 +70,19 @@ class Fit:
             started = time.monotonic()
             row = self._train_epoch(self.progress.epoch)
             row |= self._validate()
+            if self.epoch_average and row["epoch"] >= self.config.swa_start * self.config.epochs:
+                self.epoch_average.update(self._current())
             self.progress.history.append(row)
             self.progress.epoch += 1
             self._save()
             report({k: v for k, v in row.items() if k != "epoch"}, int(row["epoch"]))
             self._say(row, time.monotonic() - started)
-        return self.best or self._current(), pd.DataFrame(self.progress.history)
+        return self._result(), pd.DataFrame(self.progress.history)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
+        if self.config.freeze_encoder_epochs:
+            freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
         steps, total = self.task.steps(), 0.0
         rate = 0.0
         progress = tqdm(
@@ -116,23 +95,36 @@ class Fit:
             disable=None,  # where nobody watches, the line per epoch is enough
         )
         for index, batch in enumerate(progress):
-            rate = self._set_rate(epoch * steps + index, steps * self.config.epochs)
-            total += self._step(batch.to(self.device), epoch)
+            rate = self._set_rate(epoch, index)
+            total += self._step(batch.to(self.device), epoch, index)
         return {"epoch": epoch, "learning_rate": rate, "train_loss": total / max(steps, 1)}
 
-    def _step(self, batch: Any, epoch: int) -> float:
-        with autocast(self.device, self.config.precision):
-            loss = self.task.loss(self.model, batch)
+    def _step(self, batch: Any, epoch: int, index: int) -> float:
+        """Add a batch's gradient; update the weights behind the last of those that go together."""
+        together, steps = self.config.accumulate, self.task.steps()
+        with self.autocast:
+            loss = self.task.loss(self.model, batch, epoch / max(self.config.epochs - 1, 1))
         value = loss.item()
         self._require_finite("loss", value, batch, epoch)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        if index % together == 0:
+            self.optimiser.zero_grad(set_to_none=True)
+        count = min(together, steps - index // together * together)  # an epoch's last are fewer
+        self.scaler.scale(loss / count).backward()
+        if (index + 1) % together == 0 or index + 1 == steps:
+            self._update(batch, epoch)
+        return value
+
+    def _update(self, batch: Any, epoch: int) -> None:
+        self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        self._require_finite("gradient's norm", norm.item(), batch, epoch)
-        self.optimiser.step()
+        if self.scaler.get_scale() <= 1:  # above, the scaler skips the step and halves the scale
+            self._require_finite("gradient's norm", norm.item(), batch, epoch)
+        if self.config.normalise_gradients:
+            normalise_gradients(self.model.parameters())
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         if self.average is not None:
             self.average.update(self.model)
-        return value
 
     def _require_finite(self, name: str, value: float, batch: Any, epoch: int) -> None:
         if not math.isfinite(value):
@@ -142,16 +134,32 @@ class Fit:
                 f"look at these tiles; the last good epoch is kept in {self.folder}."
             )
 
-    def _set_rate(self, step: int, total: int) -> float:
-        rate = self.config.learning_rate * warmup_cosine(step, total, self.config.warmup_share)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def _set_rate(self, epoch: int, index: int) -> float:
+        config = self.config
+        updates = math.ceil(self.task.steps() / config.accumulate)  # in an epoch
+        factor = rate_factor(
+            config.schedule,
+            epoch * updates + index // config.accumulate,
+            updates * config.epochs,
+            warmup_share=config.warmup_share,
+            cycles=config.cycles,
+        )
+        if config.schedule == "plateau":
+            scores = [row["validation_score"] for row in self.progress.history]
+            factor *= plateau_factor(scores, config.plateau_patience, config.plateau_factor)
+        rate = config.learning_rate * factor
+        set_learning_rate(self.optimiser, rate)
         return rate
 
     def _validate(self) -> dict[str, float]:
         with self._averaged_weights():
             self.model.eval()
             scores = self.task.validate(self.model)
+        if self.config.schedule == "plateau" and "validation_score" not in scores:
+            raise TrainingError(
+                f"{self.task.name}: train.schedule is plateau, but there are no validation tiles; "
+                "expected some. Raise train.validation_share or choose another schedule."
+            )
         score = scores.get("validation_score", math.nan)
         if score > self.progress.best_score:
             self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
@@ -161,6 +169,23 @@ class Fit:
     def _current(self) -> dict[str, torch.Tensor]:
         """The weights inference uses: the average where there is one."""
         return self.average.shadow if self.average is not None else self.model.state_dict()
+
+    def _result(self) -> dict[str, torch.Tensor]:
+        """The mean of the epochs' weights, else the best epoch's, else the last's."""
+        if self.epoch_average is None or not self.epoch_average.epochs:
+            return self.best or self._current()
+        self.model.load_state_dict(self.epoch_average.mean)
+        with torch.no_grad(), recomputed_batch_norm(self.model):
+            for batch in self.task.batches(self.config.epochs):  # drawn anew
+                with self.autocast:
+                    self.task.loss(self.model, batch.to(self.device), 1.0)
+        score = self.task.validate(self.model).get("validation_score")
+        print(
+            f"{self.task.name}: mean of {self.epoch_average.epochs} epochs' weights"
+            + (f", validation score {score:.4f}" if score is not None else ""),
+            file=sys.stderr,
+        )
+        return self.model.state_dict()
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Any:
@@ -192,6 +217,10 @@ class Fit:
         if self.average is not None:
             tensors |= checkpoint.prefixed("average.", self.average.shadow)
             counters["updates"] = self.average.updates
+        if self.epoch_average is not None:
+            tensors |= checkpoint.prefixed("epoch_average.", self.epoch_average.mean)
+            counters["averaged_epochs"] = self.epoch_average.epochs
+        counters["scaler"] = self.scaler.state_dict()
         checkpoint.save_state(self.folder, tensors, counters)
 
     def _resume(self) -> None:
@@ -210,6 +239,12 @@ class Fit:
             self.average.updates = counters.pop("updates")
             for name, value in checkpoint.unprefixed("average.", tensors).items():
                 self.average.shadow[name].copy_(value)
+        if self.epoch_average is not None:
+            self.epoch_average.epochs = counters.pop("averaged_epochs")
+            for name, value in checkpoint.unprefixed("epoch_average.", tensors).items():
+                self.epoch_average.mean[name].copy_(value)
+        if scaler := counters.pop("scaler"):
+            self.scaler.load_state_dict(scaler)
         counters["best_score"] = float(counters["best_score"])
         self.progress = _Progress(**counters)
         print(
@@ -228,18 +263,3 @@ class Fit:
             file=sys.stderr,
             flush=True,
         )
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters: decay for weights, none for biases, norms and other vectors."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    free = [p for p in model.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context that computes in bfloat16 if `precision` is `bf16`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -7,16 +7,19 @@ import numpy as np
 import torch
 
 from salt.augment import Augmentation
-from salt.dataset import Batch, LabelledTiles, open_stacks, training_batches
+from salt.dataset import Batch, LabelledTiles, open_images, open_stacks, training_batches
 from salt.files import write_csv
-from salt.fit.loop import Fit, FitConfig, Report
+from salt.fit.loop import Fit
+from salt.fit.task import FitConfig, Report
 from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
 from salt.models.segmenter import ModelConfig, Segmenter, save_model
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
 
 
-def read_images(ingest: Path, index: Path, stack_width: int) -> LabelledTiles:
+def read_images(
+    ingest: Path, index: Path, *, stack_width: int, padding: str, input_size: int
+) -> LabelledTiles:
     """Return all tiles that are not constant, train and test alike, with blank masks.
 
     A constant tile has nothing to be drawn from what is left of it.
@@ -25,11 +28,12 @@ def read_images(ingest: Path, index: Path, stack_width: int) -> LabelledTiles:
     rows = np.flatnonzero(~store.table["is_constant"].to_numpy(bool))
     blank = np.broadcast_to(np.zeros((), np.uint8), (len(rows), *store.images.shape[1:]))
     ids = list(store.table["id"].iloc[rows])
-    return LabelledTiles(np.asarray(store.images), stacks[rows], blank, blank, ids)
+    images = open_images(store, index, padding, input_size)
+    return LabelledTiles(images, stacks[rows], blank, blank, ids)
 
 
 class PretrainingTask:
-    """Fit a `MaskedModel` to images alone; see `salt.fit.loop.Task`."""
+    """Fit a `MaskedModel` to images alone; see `salt.fit.task.Task`."""
 
     name = "pretrain"
 
@@ -65,17 +69,19 @@ class PretrainingTask:
             workers=self.workers,
         )
 
-    def loss(self, model: MaskedModel, batch: Batch) -> torch.Tensor:
+    def loss(self, model: MaskedModel, batch: Batch, share: float) -> torch.Tensor:
         """Hide squares of the padded batch and return the error in drawing them.
 
-        Padding mirrors the tile, so a hidden pixel is hidden in its mirror image as well.
+        Padding copies the tile's pixels, so a hidden pixel is hidden in its copies as well, and
+        of real margins all that is no neighbour's is hidden.
         """
-        size = model.segmenter.config.input_size
-        images = pad(batch.images, size).contiguous(memory_format=torch.channels_last)
+        size, padding = model.segmenter.config.input_size, model.segmenter.config.padding
+        images = pad(batch.images, size, padding).contiguous(memory_format=torch.channels_last)
         hidden = random_squares(
             len(images), size, self.patch_size, self.mask_ratio, self.squares
         ).to(images.device)
-        hidden = pad(crop(hidden, batch.images.shape[-1]), size)
+        hidden = torch.maximum(crop(hidden, batch.images.shape[-1]), 1 - batch.valid)
+        hidden = pad(hidden, size, padding)
         return reconstruction_loss(model(images, hidden).float(), images, hidden)
 
     def validate(self, model: MaskedModel) -> dict[str, float]:

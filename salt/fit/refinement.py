@@ -16,10 +16,12 @@ from tqdm import tqdm
 from salt.dataset import normalise
 from salt.errors import StoreError
 from salt.files import new_array, write_csv, write_json
-from salt.fit.loop import Fit, FitConfig, Report, autocast
+from salt.fit.loop import Fit
+from salt.fit.task import FitConfig, Report
 from salt.losses.dice import dice_loss
 from salt.losses.focal import focal_loss
 from salt.maps import FoldMaps, open_maps
+from salt.models.precision import autocast
 from salt.models.refiner import MULTIPLE, Refiner, stack_inputs
 from salt.models.segmenter import CONFIG, WEIGHTS
 from salt.models.weights import save_weights
@@ -47,7 +49,7 @@ class MapBatch:
 
 
 class RefinementTask:
-    """Fit a `Refiner` to out-of-fold maps; see `salt.fit.loop.Task`."""
+    """Fit a `Refiner` to out-of-fold maps; see `salt.fit.task.Task`."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class RefinementTask:
         ids = list(self.store.table["id"].iloc[rows])
         return MapBatch(_inputs(self.store.images[rows], *gathered), masks, valid, ids)
 
-    def loss(self, model: Refiner, batch: MapBatch) -> torch.Tensor:
+    def loss(self, model: Refiner, batch: MapBatch, share: float) -> torch.Tensor:
         """Return cross-entropy + Dice of the refined logits."""
         logits = refined_logits(model, batch.inputs)
         entropy = focal_loss(logits, batch.masks, batch.valid, gamma=0.0)

@@ -7,22 +7,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from salt.augment import Augmentation
 from salt.dataset import (
     Batch,
     LabelledTiles,
+    TileImages,
     labelled_tiles,
+    open_images,
     open_stacks,
     training_batches,
 )
 from salt.errors import StoreError, TrainingError
 from salt.files import read_csv, write_array, write_csv
-from salt.fit.loop import Fit, FitConfig, Report
+from salt.fit.loop import Fit
+from salt.fit.task import FitConfig, Report
 from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
+from salt.mixing import mixed_batches
 from salt.models.predict import predict
-from salt.models.segmenter import WEIGHTS, ModelConfig, Segmenter, save_model
+from salt.models.segmenter import WEIGHTS, ModelConfig, Segmentation, Segmenter, save_model
 from salt.models.weights import load_weights
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
@@ -47,7 +52,7 @@ class FoldData:
     training: LabelledTiles
     validation: LabelledTiles
     synthetic: LabelledTiles
-    images: np.ndarray
+    images: TileImages
     stacks: np.ndarray
     held_out: np.ndarray
     ids: list[str]
@@ -60,6 +65,8 @@ def read_fold(
     *,
     fold: int,
     stack_width: int,
+    padding: str,
+    input_size: int,
     validation_share: float,
     seed: int,
 ) -> FoldData:
@@ -84,7 +91,7 @@ def read_fold(
             f"{index}/folds.csv: fold {fold} has {in_fold.sum()} of {len(folds)} tiles; expected "
             "some and not all. Check index.folds and rerun the index stage."
         )
-    tiles = labelled_tiles(store, stacks)
+    tiles = labelled_tiles(store, stacks, open_images(store, index, padding, input_size))
     rows = np.flatnonzero(~in_fold)
     chosen = _whole_groups(folds["group"].to_numpy()[rows], validation_share, seed)
     return FoldData(
@@ -121,7 +128,7 @@ def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 class SegmentationTask:
-    """Fit a `Segmenter` to labelled tiles; see `salt.fit.loop.Task`."""
+    """Fit a `Segmenter` to labelled tiles; see `salt.fit.task.Task`."""
 
     def __init__(
         self,
@@ -148,26 +155,53 @@ class SegmentationTask:
         return max((len(self.data.training) + self.synthetic_count) // self.batch_size, 1)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the epoch's augmented batches."""
-        return training_batches(
+        """Yield the epoch's augmented and mixed batches."""
+        distances = self.loss_config.needs_distances()
+        batches = training_batches(
             self.tiles,
             epoch=epoch,
             seed=self.seed,
             batch_size=self.batch_size,
             augmentation=self.augmentation,
-            distances=self.loss_config.boundary_weight > 0,
+            distances=distances,
             extra=len(self.tiles) - len(self.data.training),
             extra_drawn=self.synthetic_count,
             workers=self.workers,
         )
+        augment = self.augmentation.config
+        return mixed_batches(
+            batches,
+            mixup=augment.mixup,
+            cutmix=augment.cutmix,
+            seed=self.seed,
+            epoch=epoch,
+            distances=distances,
+        )
 
-    def loss(self, model: Segmenter, batch: Batch) -> torch.Tensor:
-        """Return the compound loss on the tiles' own pixels; padding is cropped off first."""
-        size = batch.images.shape[-1]
-        padded = pad(batch.images, model.config.input_size)
+    def loss(self, model: Segmenter, batch: Batch, share: float) -> torch.Tensor:
+        """Return the compound loss on every pixel with a label; padding is cropped off first.
+
+        Real margins are no padding, and stay. Presence is asked of the tile alone.
+
+        Raises:
+            TrainingError: auxiliary outputs are to be scored and the network has none.
+        """
+        config, own = self.loss_config.at(share), self.tiles.masks.shape[-1]
+        padded = pad(batch.images, model.config.input_size, model.config.padding)
         output = model(padded.contiguous(memory_format=torch.channels_last))
-        output = output._replace(mask_logits=crop(output.mask_logits, size))
-        return compound_loss(output, batch.masks, batch.valid, batch.distance, self.loss_config)
+        if config.auxiliary_weight and model.training and not output.auxiliary:
+            raise TrainingError(
+                f"{self.name}: loss.auxiliary_weight is {config.auxiliary_weight}, but the network "
+                "has no auxiliary outputs; expected some. Set it to 0 or choose a network with "
+                "deep supervision."
+            )
+        output = at_tile_size(output, padded.shape[-1], batch.masks.shape[-1])
+        targets = batch.masks, batch.valid, batch.distance
+        loss = compound_loss(output, *targets, config, own)
+        if batch.partner is None:
+            return loss
+        others = (target[batch.partner] for target in targets)
+        return batch.share * loss + (1 - batch.share) * compound_loss(output, *others, config, own)
 
     def validate(self, model: Segmenter) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""
@@ -179,6 +213,15 @@ class SegmentationTask:
         )
         score = mean_score(probability > 0.5, tiles.masks, tiles.ignore)
         return {"validation_score": float(score)}
+
+
+def at_tile_size(output: Segmentation, input_size: int, size: int) -> Segmentation:
+    """Crop padding off all logits; coarser auxiliary ones are interpolated to the input first."""
+    auxiliary = tuple(
+        crop(F.interpolate(logits, (input_size, input_size), mode="bilinear"), size)
+        for logits in output.auxiliary
+    )
+    return output._replace(mask_logits=crop(output.mask_logits, size), auxiliary=auxiliary)
 
 
 def fit_fold(

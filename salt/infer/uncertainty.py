@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import open_stacks
+from salt.dataset import TileImages, open_images, open_stacks
 from salt.errors import ModelError
 from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
+from salt.models.precision import autocast
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
 from salt.models.segmenter import Segmenter, load_model
 
@@ -137,16 +138,14 @@ def measure_fold(
     """
     model = load_model(train).to(device).to(memory_format=torch.channels_last)
     store, stacks = open_stacks(ingest, index, model.config.stack_width)
+    images = open_images(store, index, model.config.padding, model.config.input_size)
     held_out = read_csv(train / "oof_tiles.csv")["id"]
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
     for part, rows in parts.items():
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-        ):
+        with torch.inference_mode(), autocast(device, precision):
             _measure(
                 model,
-                np.asarray(store.images),
+                images,
                 stacks[rows],
                 list(store.table["id"].iloc[rows]),
                 out,
@@ -159,7 +158,7 @@ def measure_fold(
 
 def _measure(
     model: Segmenter,
-    images: np.ndarray,
+    images: TileImages,
     stacks: np.ndarray,
     ids: list[str],
     out: Path,

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from salt.dataset import ordered_batches
+from salt.dataset import TileImages, ordered_batches
+from salt.models.precision import autocast
 from salt.models.segmenter import Segmentation, Segmenter
 from salt.padding import crop
 
@@ -15,7 +16,7 @@ BATCH_SIZE = 64
 
 def predict(
     model: Segmenter,
-    images: np.ndarray,
+    images: TileImages,
     stacks: np.ndarray,
     *,
     flip: bool = False,
@@ -26,9 +27,10 @@ def predict(
 
     Args:
         model: in evaluation mode.
-        images: uint8 [m, S, S]; stacks: int64 [n, C] rows of it, one row per tile predicted.
+        images: uint8 [m, S, S], or tiles with real margins if the model was trained with them.
+        stacks: int64 [n, C] rows of them, one row per tile predicted.
         flip: average with the mirrored tile's prediction, mirrored back.
-        precision: `bf16` computes under autocast.
+        precision: `bf16`, `fp16` or `fp32`.
         name: of the progress bar; empty for none.
     """
     size = images.shape[-1]
@@ -37,7 +39,7 @@ def predict(
     device = next(model.parameters()).device
     with (
         torch.inference_mode(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+        autocast(device, precision),
     ):
         for rows, batch in device_batches(model, images, stacks, device, name):
             outputs = [model(batch)]
@@ -51,14 +53,15 @@ def predict(
 
 def device_batches(
     model: Segmenter,
-    images: np.ndarray,
+    images: TileImages,
     stacks: np.ndarray,
     device: torch.device,
     name: str,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield (rows, padded batch on the device in channels-last order), with a progress bar."""
-    batches = ordered_batches(images, stacks, batch_size, model.config.input_size)
+    config = model.config
+    batches = ordered_batches(images, stacks, batch_size, config.input_size, config.padding)
     with tqdm(
         total=len(stacks), desc=name, unit="tile", mininterval=1.0, disable=not name
     ) as progress:

@@ -46,6 +46,7 @@ class ModelConfig:
     presence_head: bool
     input_size: int
     stack_width: int
+    padding: str = "reflect"  # how all weights were trained that were saved without this key
 
 
 class ConvPyramid(nn.Module):

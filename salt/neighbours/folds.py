@@ -1,4 +1,4 @@
-"""Cross-validation folds: stratified by coverage, and grouped so that no section is split."""
+"""Cross-validation folds: of whole sections, or of single tiles by coverage or by depth."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,6 +7,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from salt.errors import StoreError
+
+DEPTH_BINS = 10  # as many as there are classes of coverage
 
 
 def groups_of(mosaic: np.ndarray, volume: np.ndarray | None) -> np.ndarray:
@@ -78,6 +80,39 @@ def random_folds(
     dealt = np.empty(len(classes), np.int64)
     dealt[order] = np.arange(len(classes)) % len(folds)
     return np.asarray(folds, np.int64)[dealt]
+
+
+def depth_folds(
+    depth: np.ndarray, folds: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """Deal single tiles to folds in turn, depth by depth, int64 [n]: sections are split.
+
+    The strata hold about equally many tiles each, between quantiles of depth; tiles of equal
+    depth lie in one, and tiles without depth (NaN) in one of their own.
+
+    Raises:
+        StoreError: fewer tiles than folds.
+    """
+    known = depth[~np.isnan(depth)]
+    inner = np.linspace(0, 1, DEPTH_BINS + 1)[1:-1]
+    limits = np.quantile(known, inner) if len(known) else np.empty(0)
+    strata = np.where(np.isnan(depth), DEPTH_BINS, np.searchsorted(limits, depth))
+    return random_folds(strata, folds, generator)
+
+
+def class_imbalance(classes: np.ndarray, fold: np.ndarray) -> float:
+    """Return how far the fold least like all tiles is from them, in [0, 1]; 0: all are alike.
+
+    Half the summed difference of the shares of classes (total variation distance): the share
+    of the fold's tiles that would have to change class.
+    """
+    kinds, kind = np.unique(classes, return_inverse=True)
+    everywhere = np.bincount(kind) / max(len(kind), 1)
+    distances = [
+        np.abs(np.bincount(kind[fold == name], minlength=len(kinds)) / count - everywhere).sum() / 2
+        for name, count in zip(*np.unique(fold, return_counts=True), strict=True)
+    ]
+    return float(max(distances, default=0.0))
 
 
 def separated_pairs(successors: Iterable[np.ndarray], fold: np.ndarray) -> int:

@@ -10,14 +10,21 @@ import pandas as pd
 from salt.errors import StoreError
 from salt.files import write_csv, write_json
 from salt.neighbours.accuracy import seam_accuracy
-from salt.neighbours.folds import groups_of, random_folds, section_folds, separated_pairs
+from salt.neighbours.folds import (
+    class_imbalance,
+    depth_folds,
+    groups_of,
+    random_folds,
+    section_folds,
+    separated_pairs,
+)
 from salt.neighbours.jigsaw import Jigsaw, jigsaw
 from salt.neighbours.stack import GEOMETRY, has_geometry, stack_neighbours
 from salt.seeding import generator
 from salt.store import TileStore, open_store
 
 SIDES = ["left", "right", "up", "down", "previous", "next"]
-SCHEMES = ("section", "random")
+SCHEMES = ("section", "depth", "random")
 
 
 def index_tiles(
@@ -27,14 +34,16 @@ def index_tiles(
 
     neighbours.csv: id, left, right, up, down, mosaic, row, column, previous, next for every
     tile. folds.csv: id, fold, group for every labelled tile; tiles of one group lie in one
-    fold under the scheme `section`, not under `random`.
+    fold under the scheme `section`, not under `depth` and `random`. The summary compares all
+    schemes: the pairs of neighbours each separates, its folds' sizes and its balance of classes.
 
     Raises:
         StoreError: the stack or the folds asked for cannot be had from these tiles.
     """
     store = open_store(ingest)
-    sides = dict(zip(SIDES[4:], stack_neighbours(store.table, stack), strict=True))
     puzzle = jigsaw(np.asarray(store.images), seed)
+    channels = stack_neighbours(store.table, stack, puzzle.sides)
+    sides = dict(zip(SIDES[4:], channels, strict=True))
     neighbours = neighbour_table(store, puzzle, sides)
     groups = _groups(store, puzzle)
     dealt = _deal(store, groups, folds, scheme, seed)
@@ -46,6 +55,8 @@ def index_tiles(
             "scheme": scheme,
             "per_fold": _balance(folds_table, store),
             "separated_pairs": {name: _separated(store, puzzle, dealt[name]) for name in dealt},
+            "pairs": _separated(store, puzzle, np.arange(len(groups))),  # a fold for every tile
+            "balance": {name: _evenness(store, dealt[name]) for name in dealt},
         },
     }
     write_csv(out / "neighbours.csv", neighbours)
@@ -82,10 +93,17 @@ def _groups(store: TileStore, puzzle: Jigsaw) -> np.ndarray:
 def _deal(
     store: TileStore, groups: np.ndarray, folds: Sequence[int], scheme: str, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the fold of each labelled tile under the scheme asked for and, to compare, others."""
+    """Return the fold of each labelled tile under every scheme, to compare them.
+
+    Few sections may be too few for `section`, which then is left out unless it is asked for.
+    """
     classes = store.labelled["coverage_class"].to_numpy()
     draw = {name: generator(seed, "folds", name) for name in SCHEMES}
-    dealt = {"random": random_folds(classes, folds, draw["random"])}
+    depth = store.labelled["depth"].to_numpy(np.float64)
+    dealt = {
+        "depth": depth_folds(depth, folds, draw["depth"]),
+        "random": random_folds(classes, folds, draw["random"]),
+    }
     try:
         dealt["section"] = section_folds(groups, classes, folds, draw["section"])
     except StoreError:
@@ -129,6 +147,17 @@ def _balance(folds_table: pd.DataFrame, store: TileStore) -> dict[str, Any]:
             ).tolist(),
         }
         for fold, rows in folds_table.groupby("fold")
+    }
+
+
+def _evenness(store: TileStore, fold: np.ndarray) -> dict[str, Any]:
+    """Return sizes and shares without salt, fold by fold, and how unlike all tiles one gets."""
+    classes = store.labelled["coverage_class"].to_numpy()
+    parts = [classes[fold == name] for name in np.unique(fold)]
+    return {
+        "tiles": [len(part) for part in parts],
+        "without_salt": [round(float((part == 0).mean()), 4) for part in parts],
+        "class_imbalance": round(class_imbalance(classes, fold), 4),
     }
 
 

@@ -13,30 +13,37 @@ def has_geometry(table: pd.DataFrame) -> bool:
     return set(GEOMETRY) <= set(table.columns)
 
 
-def stack_neighbours(table: pd.DataFrame, stack: str) -> tuple[np.ndarray, np.ndarray]:
+def stack_neighbours(
+    table: pd.DataFrame, stack: str, sides: dict[str, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the previous and the next tile, int64 [n] each, -1 where none.
 
     Args:
         table: the store's tiles.
         stack: `volume`: the same place on the inlines before and behind, from the columns
-            volume, inline, crossline and sample; `depth`: the next shallower and next deeper
-            tile, an approximation (TGS tiles of like depth need not be near each other);
-            `none`: no neighbours.
+            volume, inline, crossline and sample; `section`: the tiles on the left and on the
+            right in the stitched section; `depth`: the next shallower and next deeper tile, an
+            approximation (TGS tiles of like depth need not be near each other); `none`: no
+            neighbours.
+        sides: for `section`, at least `left` and `right`: the row of every tile's neighbour
+            there, int64 [n], -1 where none.
 
     Raises:
-        StoreError: `volume` is asked for and the tiles' geometry is not known, or puts two
-            tiles in one place.
+        StoreError: `section` is asked for without sides; `volume`, and the tiles' geometry is
+            not known or puts two tiles in one place.
     """
     nobody = np.full(len(table), -1, np.int64)
     if stack == "none":
         return nobody, nobody.copy()
     if stack == "depth":
         return _by_depth(table)
+    if stack == "section":
+        return _by_section(sides)
     if not has_geometry(table):
         missing = next(name for name in GEOMETRY if name not in table.columns)
         raise StoreError(
             f"index.stack is volume, but tiles.csv has no column {missing!r}; expected a "
-            "source with known inlines. Set index.stack to depth or none."
+            "source with known inlines. Set index.stack to section, depth or none."
         )
     return _by_volume(table)
 
@@ -56,6 +63,15 @@ def _by_volume(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         return np.array(rows, np.int64)
 
     return beside(-1), beside(1)
+
+
+def _by_section(sides: dict[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    if sides is None:
+        raise StoreError(
+            "index.stack is section, but no sections were given; expected the left and right "
+            "neighbour of every tile. Pass `sides`, as `salt.neighbours.jigsaw` finds them."
+        )
+    return sides["left"], sides["right"]
 
 
 def _by_depth(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,26 @@ import pandas as pd
 
 from salt.files import replacing, write_csv, write_json, write_text
 from salt.report import figures
-from salt.report.gallery import build_gallery, draw_strip
+from salt.report.certainty import (
+    CHARTED,
+    Certainty,
+    measure_certainty,
+    rank_tiles,
+    reliability_points,
+    risk_curves,
+    summarise_certainty,
+)
+from salt.report.gallery import build_gallery, build_review, draw_strip
 from salt.report.page import Chart, render_page
 from salt.report.palette import THEMES, Theme
 from salt.report.run import open_run
-from salt.report.scores import measure_labelled, measure_unlabelled, summarise, threshold_scores
+from salt.report.scores import (
+    measure_labelled,
+    measure_unlabelled,
+    rounded,
+    summarise,
+    threshold_scores,
+)
 from salt.seeding import generator
 
 
@@ -27,7 +42,7 @@ def build_report(
     bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Write metrics.json, plots/*.csv, pictures/*.png and index.html; return the metrics.
+    """Write metrics.json, review.csv, plots/*.csv, pictures/*.png, index.html; return the metrics.
 
     Args:
         data: folder of the stages' outputs.
@@ -46,24 +61,39 @@ def build_report(
     metrics = summarise(
         run, labelled, unlabelled, source=source, samples=bootstrap_samples, seed=seed
     )
-    curve = threshold_scores(run)
+    certainty = measure_certainty(run)
+    known = unlabelled["decided"].to_numpy() if "decided" in unlabelled else None
+    metrics |= rounded(summarise_certainty(certainty, known, bootstrap_samples, seed))
+    curve, ranked = threshold_scores(run), rank_tiles(run, certainty)
     gallery = build_gallery(
         run, labelled, unlabelled, gallery_tiles, generator(seed, "report", "gallery")
     )
     charts = _draw_charts(metrics, labelled, run.history, curve)
-    write_csv(output / "plots/history.csv", run.history)
-    write_csv(output / "plots/steps.csv", _steps_table(metrics["steps"]))
-    write_csv(output / "plots/threshold.csv", curve)
-    pictures = {chart[0]: chart[2]["light"] for chart in charts}
-    strip = draw_strip(run, labelled)
+    certainty_charts = _draw_certainty(certainty)
+    plots = {
+        "history": run.history,
+        "steps": _steps_table(metrics["steps"]),
+        "threshold": curve,
+        "reliability": reliability_points(certainty.pixels),
+        "risk_coverage": risk_curves(certainty),
+    }
+    for name, table in plots.items():
+        write_csv(output / f"plots/{name}.csv", table)
+    write_csv(output / "review.csv", ranked)
+    _write_pictures(output / "pictures", [*charts, *certainty_charts], draw_strip(run, labelled))
+    page = render_page(metrics, charts, gallery, certainty_charts, build_review(run, ranked))
+    write_text(output / "index.html", page)
+    write_json(output / "metrics.json", metrics)
+    return metrics
+
+
+def _write_pictures(folder: Path, charts: list[Chart], strip: bytes | None) -> None:
+    pictures = {title: themes["light"] for title, _, themes in charts}
     if strip is not None:
         pictures["Tiles"] = strip
     for title, png in pictures.items():
-        with replacing(output / "pictures" / f"{title.lower().replace(' ', '-')}.png") as part:
+        with replacing(folder / f"{title.lower().replace(' ', '-')}.png") as part:
             part.write_bytes(png)
-    write_text(output / "index.html", render_page(metrics, charts, gallery))
-    write_json(output / "metrics.json", metrics)
-    return metrics
 
 
 def _draw_charts(
@@ -91,6 +121,28 @@ def _draw_charts(
             "Training",
             "Training loss and validation score by epoch.",
             _in_both_themes(lambda theme: figures.training_curves(history, theme)),
+        ),
+    ]
+
+
+def _draw_certainty(certainty: Certainty) -> list[Chart]:
+    diagrams = {"Pixels": reliability_points(certainty.pixels)}
+    if certainty.presence is not None:
+        diagrams["Presence of salt in a tile"] = reliability_points(certainty.presence)
+    curves = risk_curves(certainty)
+    return [
+        (
+            "Reliability",
+            "How often salt is there by the probability forecast, before and after the "
+            "temperature of the other folds. On the diagonal the map means what it says; a dot "
+            "is as large as its share of the forecasts.",
+            _in_both_themes(lambda theme: figures.reliability_diagrams(diagrams, theme)),
+        ),
+        (
+            "Risk and coverage",
+            "Mean loss of the tiles kept when the least sure are set aside, by several "
+            "measures of sureness. Lower is better; the oracle knows the truth.",
+            _in_both_themes(lambda theme: figures.risk_curves(curves, CHARTED, theme)),
         ),
     ]
 

@@ -37,7 +37,7 @@ def _facts(facts: dict[str, str]) -> str:
 
 def _folds_table(folds: dict[str, Any]) -> str:
     note = "How labelled tiles were shared out, and how many neighbours that tore apart."
-    return _table("Folds", note, ("", ""), _flat(folds))
+    return table_card("Folds", note, ("", ""), _flat(folds))
 
 
 def _submission_table(summary: dict[str, Any]) -> str:
@@ -49,10 +49,11 @@ def _submission_table(summary: dict[str, Any]) -> str:
         ("Mean salt", *(f"{100 * part['mean_coverage']:.1f} %" for part in (submitted, training))),
     ]
     note = " ".join(summary["warnings"]) or "The decided test masks resemble the training labels."
-    return _table("Submission", note, ("", "Test masks", "Training labels"), rows)
+    return table_card("Submission", note, ("", "Test masks", "Training labels"), rows)
 
 
-def _table(title: str, note: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table_card(title: str, note: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a titled table as HTML: names in the first column, numbers in the others."""
     head = "".join(f'<th class="number">{text}</th>' for text in heads[1:])
     body = "".join(
         f"<tr><td>{escape(row[0])}</td>"

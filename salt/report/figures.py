@@ -94,6 +94,50 @@ def threshold_curve(curve: pd.DataFrame, chosen: float, theme: Theme) -> bytes:
     return _png(figure)
 
 
+def reliability_diagrams(diagrams: dict[str, pd.DataFrame], theme: Theme) -> bytes:
+    """Draw frequency against forecast side by side: as forecast, and at the fitted temperature.
+
+    Each table has, per bin, count, probability and frequency with _before and _after, NaN in
+    a bin without forecasts; a dot's area is its bin's share of the forecasts.
+    """
+    figure, row = _figure(theme, columns=len(diagrams))
+    for axes, (title, bins) in zip(row, diagrams.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color=theme.baseline, linewidth=1.5, linestyle="--")
+        for state, colour in (("before", PREDICTION), ("after", theme.accent)):
+            forecast, frequency = bins[f"probability_{state}"], bins[f"frequency_{state}"]
+            shares = bins[f"count_{state}"] / bins[f"count_{state}"].sum()
+            axes.plot(forecast, frequency, color=colour, linewidth=1.6, label=f"{state} scaling")
+            axes.scatter(forecast, frequency, 8 + 260 * shares, color=colour, alpha=0.75)
+        axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title=title)
+        axes.set(xlabel="forecast probability", ylabel="share that is salt")
+    row[0].legend(loc="upper left", frameon=False, labelcolor=theme.ink)
+    return _png(figure)
+
+
+def risk_curves(curves: pd.DataFrame, names: dict[str, str], theme: Theme) -> bytes:
+    """Draw risk against coverage: the orders in `names`, chance and the oracle.
+
+    `curves` has the columns coverage, random, oracle and those of `names`, of which the first
+    is drawn as ours.
+    """
+    figure, (axes,) = _figure(theme)
+    coverage = 100 * curves["coverage"]
+    lines = {"random": "chance", "oracle": "oracle"}
+    for (column, label), style in zip(lines.items(), ("--", ":"), strict=True):
+        axes.plot(coverage, curves[column], style, color=theme.muted, linewidth=1.6, label=label)
+    colours = (theme.accent, PREDICTION, *FOLD_COLOURS[2:])
+    for (column, label), colour in zip(names.items(), colours, strict=False):
+        axes.plot(coverage, curves[column], color=colour, label=label)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("% of tiles kept, surest first")
+    axes.set_ylabel("mean loss (1 \N{MINUS SIGN} score)")
+    figure.legend(
+        loc="outside upper center", ncols=3, frameon=False, labelcolor=theme.ink, fontsize=8
+    )
+    return _png(figure)
+
+
 def _figure(theme: Theme, columns: int = 1) -> "tuple[Figure, list[Axes]]":
     """Return a figure that no global state reaches, and its axes in the theme's ink."""
     from matplotlib.figure import Figure

@@ -4,6 +4,7 @@
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pandas as pd
 
 from salt.errors import ParameterError, StoreError, reported_errors
 from salt.files import read_csv, replacing
-from salt.report.panels import Group, labelled_row, unlabelled_row
+from salt.report.panels import Group, TileRow, labelled_row, unlabelled_row
 from salt.report.run import Run, open_run
 from salt.report.scores import measure_labelled
 from salt.report.strip import compose
+from salt.store import TEST, TRAIN
 
 GROUPS = {
     "random": ("Drawn at random", "Labelled tiles, none picked by hand, no constant ones."),
@@ -23,6 +25,15 @@ GROUPS = {
     "uncertain": ("Most uncertain", "Labelled tiles with the highest mean predictive entropy."),
     "test": ("Test tiles", "Half drawn at random, half the most uncertain."),
 }
+REVIEW_GROUPS = {
+    TEST: ("Review first: test tiles", "The decisions expected to lose most score."),
+    TRAIN: (
+        "Review first: labelled tiles",
+        "Expected to lose most, judged without their own truth. A tile that looks right here "
+        "may have a wrong label.",
+    ),
+}
+REVIEW_TILES = 4  # pictured per group
 STRIP_TILES = 4
 STRIP_COVERAGE = (0.15, 0.75)  # salt fraction: both classes fill enough of the tile to be seen
 
@@ -50,6 +61,23 @@ def build_gallery(
         for name in GROUPS
         if len(chosen[name])
     ]
+
+
+def build_review(run: Run, ranked: pd.DataFrame) -> list[Group]:
+    """Paint the first `REVIEW_TILES` test and labelled tiles of the review list."""
+    return [
+        Group(*texts, [_review_row(run, tile) for _, tile in first.iterrows()])
+        for split, texts in REVIEW_GROUPS.items()
+        if len(first := ranked[ranked["split"] == split][:REVIEW_TILES])
+    ]
+
+
+def _review_row(run: Run, tile: pd.Series) -> TileRow:
+    (row,) = run.store.rows_of([tile["id"]])
+    border = len(run.store.masks)
+    painted = labelled_row(run, row) if row < border else unlabelled_row(run, row - border)
+    facts = f"rank {tile['rank']} · expected loss {tile['expected_loss']:.2f} · {painted.facts}"
+    return replace(painted, facts=facts)
 
 
 def choose_labelled(

@@ -4,6 +4,7 @@ import base64
 from html import escape
 from typing import Any
 
+from salt.report.certainty_section import certainty_section
 from salt.report.details import details_section
 from salt.report.palette import PROBABILITY_MAP, UNCERTAINTY_MAP
 from salt.report.panels import Group, Panel, TileRow
@@ -18,12 +19,21 @@ STEP_NOTES = {
     "ensemble (as adopted) at 0.5": "Refined where that helped on the other folds, else the mean.",
     "cross-fitted decision rule": "Threshold, minimum size and presence gate from the other folds.",
 }
-SECTIONS = ("steps", "pictures", "charts", "details")
+SECTIONS = ("steps", "pictures", "charts", "certainty", "details")
 Chart = tuple[str, str, dict[str, bytes]]  # title, description, PNG by theme
 
 
-def render_page(metrics: dict[str, Any], charts: list[Chart], gallery: list[Group]) -> str:
-    """Return the page from metrics.json's content, the charts and the pictures."""
+def render_page(
+    metrics: dict[str, Any],
+    charts: list[Chart],
+    gallery: list[Group],
+    certainty_charts: list[Chart],
+    review: list[Group],
+) -> str:
+    """Return the page from metrics.json's content, the charts and the pictures.
+
+    `certainty_charts` and `review` are the pictures of the section on certainty.
+    """
     source = SOURCE_NAMES[metrics["source"]]
     sections = [
         _header(source, metrics["tiles"]),
@@ -31,6 +41,7 @@ def render_page(metrics: dict[str, Any], charts: list[Chart], gallery: list[Grou
         _steps_section(metrics["steps"]),
         _gallery_section(gallery),
         _charts_section(charts),
+        certainty_section(metrics, _charts(certainty_charts), _groups(review)),
         details_section(metrics),
         _footer(),
     ]
@@ -135,12 +146,11 @@ def _signed(value: float) -> str:
 
 
 def _gallery_section(groups: list[Group]) -> str:
-    shown = "\n".join(_group(group) for group in groups)
     return (
         '<section id="pictures">\n<h2>Pictures</h2>\n'
         '<p class="lead">Each row is one tile, from the image on the left to the decision on the '
         "right. Labelled tiles were predicted while they were held out.</p>\n"
-        f"{_legend()}\n{shown}\n</section>"
+        f"{_legend()}\n{_groups(groups)}\n</section>"
     )
 
 
@@ -168,6 +178,10 @@ def _gradient(colours: str) -> str:
     return f"linear-gradient(90deg,{stops})"
 
 
+def _groups(groups: list[Group]) -> str:
+    return "\n".join(_group(group) for group in groups)
+
+
 def _group(group: Group) -> str:
     rows = "\n".join(_tile(row) for row in group.rows)
     return f'<div class="group">\n<h3>{group.title}</h3>\n<p>{group.reason}</p>\n{rows}\n</div>'
@@ -190,6 +204,10 @@ def _panel(panel: Panel) -> str:
 
 
 def _charts_section(charts: list[Chart]) -> str:
+    return f'<section id="charts">\n<h2>Behind the score</h2>\n{_charts(charts)}\n</section>'
+
+
+def _charts(charts: list[Chart]) -> str:
     figures = "\n".join(
         f"<figure><figcaption><b>{title}</b> {description}</figcaption><picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(pictures["dark"])}">'
@@ -197,10 +215,7 @@ def _charts_section(charts: list[Chart]) -> str:
         "</picture></figure>"
         for title, description, pictures in charts
     )
-    return (
-        '<section id="charts">\n<h2>Behind the score</h2>\n'
-        f'<div class="charts">\n{figures}\n</div>\n</section>'
-    )
+    return f'<div class="charts">\n{figures}\n</div>'
 
 
 def _footer() -> str:

@@ -32,6 +32,7 @@ class Labelled:
         refined: the refiner's probability.
         ensemble: the probability adopted.
         uncertainty: predictive entropy, uint8, 255 is ln 2 nat.
+        variance, information: of the dropout passes, uint8, see `salt.maps.MAXIMA`.
         fold_rules: the decision rule each fold is scored with, chosen on the others.
     """
 
@@ -42,6 +43,8 @@ class Labelled:
     refined: TileMaps
     ensemble: TileMaps
     uncertainty: TileMaps
+    variance: TileMaps
+    information: TileMaps
     fold_rules: dict[int, Rule]
 
     def decisions(self, tiles: np.ndarray) -> np.ndarray:
@@ -62,7 +65,9 @@ class Unlabelled:
     Attributes:
         averaged: the folds' mean probabilities, one entry per fold.
         refined: the folds' refined probabilities, one entry per fold.
+        ensemble: the probability adopted, mean over the folds.
         uncertainty: predictive entropy, uint8, 255 is ln 2 nat.
+        variance, information: of each fold's dropout passes, as for labelled tiles.
         runs: run lengths of the decided masks, as submitted.
         truths: uint8 {0, 1} [t, H, W] where the source knows them (the demo), else None.
         truth_row: row in `truths` of each tile [t].
@@ -70,7 +75,10 @@ class Unlabelled:
 
     averaged: tuple[TileMaps, ...]
     refined: tuple[TileMaps, ...]
+    ensemble: TileMaps
     uncertainty: TileMaps
+    variance: tuple[TileMaps, ...]
+    information: tuple[TileMaps, ...]
     runs: pd.Series
     truths: np.ndarray | None
     truth_row: np.ndarray
@@ -127,12 +135,12 @@ def _open_labelled(
 ) -> Labelled:
     scores = read_in_order(data / "threshold/scores.csv", ids)
     _require_folds(scores["fold"], folds, data / "threshold/scores.csv")
-    ensemble = data / "ensemble"
+    ensemble, passes = data / "ensemble", data / "uncertainty"
     return Labelled(
         fold=scores["fold"].to_numpy(np.int64),
         scores=scores["score"].to_numpy(np.float64),
         single=_over_folds(data / "train", folds, "oof_probability.npy", "oof_tiles.csv", ids),
-        averaged=_over_folds(data / "uncertainty", folds, "oof_mean.npy", "oof_tiles.csv", ids),
+        averaged=_over_folds(passes, folds, "oof_mean.npy", "oof_tiles.csv", ids),
         refined=_over_folds(data / "refine", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         ensemble=open_tile_maps(
             [(ensemble / "oof_probability.npy", ensemble / "oof_tiles.csv")], ids
@@ -140,6 +148,8 @@ def _open_labelled(
         uncertainty=open_tile_maps(
             [(ensemble / "oof_uncertainty.npy", ensemble / "oof_tiles.csv")], ids
         ),
+        variance=_over_folds(passes, folds, "oof_variance.npy", "oof_tiles.csv", ids),
+        information=_over_folds(passes, folds, "oof_mutual_information.npy", "oof_tiles.csv", ids),
         fold_rules=_fold_rules(threshold_summary, folds, data / "threshold/summary.json"),
     )
 
@@ -147,12 +157,16 @@ def _open_labelled(
 def _open_unlabelled(data: Path, folds: list[int], ids: pd.Series) -> Unlabelled:
     submission = data / "submit/submission.csv"
     runs = read_csv(submission, text_columns=("id", "rle_mask")).fillna("")  # no run: no salt
-    uncertainty = (data / "ensemble/test_uncertainty.npy", data / "ensemble/test_tiles.csv")
+    ensemble, passes = data / "ensemble", data / "uncertainty"
+    tiles = ensemble / "test_tiles.csv"
     truths, truth_row = _open_truth(data / "ingest/truth", ids)
     return Unlabelled(
-        averaged=_each_fold(data / "uncertainty", folds, "test_mean.npy", ids),
+        averaged=_each_fold(passes, folds, "test_mean.npy", ids),
         refined=_each_fold(data / "refine", folds, "test_probability.npy", ids),
-        uncertainty=open_tile_maps([uncertainty], ids),
+        ensemble=open_tile_maps([(ensemble / "test_probability.npy", tiles)], ids),
+        uncertainty=open_tile_maps([(ensemble / "test_uncertainty.npy", tiles)], ids),
+        variance=_each_fold(passes, folds, "test_variance.npy", ids),
+        information=_each_fold(passes, folds, "test_mutual_information.npy", ids),
         runs=runs["rle_mask"].iloc[rows_in_order(runs["id"], ids, str(submission))],
         truths=truths,
         truth_row=truth_row,

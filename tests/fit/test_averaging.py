@@ -1,7 +1,8 @@
 import pytest
+import torch
 from torch import nn
 
-from salt.fit.averaging import MovingAverage
+from salt.fit.averaging import EpochAverage, MovingAverage, recomputed_batch_norm
 
 
 @pytest.fixture
@@ -41,3 +42,27 @@ def test_the_shadow_is_apart_from_the_model(model: nn.BatchNorm1d) -> None:
     average.update(model)
     assert model.weight.item() == 1
     assert not average.shadow["weight"].requires_grad
+
+
+def test_the_mean_over_epochs_is_the_one_by_hand(model: nn.BatchNorm1d) -> None:
+    average = EpochAverage(model)
+    for value in (3.0, 5.0, 10.0):
+        nn.init.constant_(model.weight, value)
+        model.num_batches_tracked.fill_(int(value))
+        average.update(model.state_dict())
+    assert average.mean["weight"].item() == pytest.approx(6)
+    assert average.mean["num_batches_tracked"].item() == 10
+    assert average.epochs == 3
+
+
+def test_statistics_are_recomputed_as_the_mean_over_batches_and_momentum_returns() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(1, momentum=0.3), nn.Dropout(0.5))
+    model[0].running_mean.fill_(99.0)
+    with recomputed_batch_norm(model):
+        assert not model[1].training
+        for values in ([0.0, 2.0], [4.0, 10.0]):
+            model(torch.tensor(values)[:, None])
+    assert model[0].running_mean.item() == pytest.approx((1 + 7) / 2)
+    assert model[0].running_var.item() == pytest.approx((2 + 18) / 2)
+    assert model[0].momentum == 0.3
+    assert not model[0].training

@@ -126,6 +126,24 @@ def test_a_restored_optimiser_steps_like_the_original() -> None:
     assert torch.equal(original[0], copied[0])
 
 
+def test_restored_moments_have_the_memory_layout_of_their_parameter() -> None:
+    weight = nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last))
+    optimiser = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    moments = {"0.momentum_buffer": torch.randn(4, 3, 3, 3)}
+    checkpoint.restore_optimiser(optimiser, moments)
+    restored = optimiser.state[weight]["momentum_buffer"]
+    assert torch.equal(restored, moments["0.momentum_buffer"])
+    assert restored.stride() == weight.stride()
+
+
+def test_a_parameter_without_a_gradient_leaves_no_moment_of_sgd() -> None:
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    weights[1].grad = torch.ones(2)
+    optimiser.step()
+    assert set(checkpoint.optimiser_tensors(optimiser)) == {"1.momentum_buffer"}
+
+
 def test_restored_random_states_draw_the_same_numbers() -> None:
     states = checkpoint.random_states()
     first = torch.rand(5)

@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_project import run_stage, tiny_params, write_params
+from tiny_project import lay_in_rows_of_six, run_stage, tiny_params, write_params
 
 from salt.augment import Augmentation, AugmentConfig
+from salt.dataset import LabelledTiles
 from salt.files import read_array, read_csv, write_csv
 from salt.fit.pretraining import PretrainingTask, read_images
 from salt.models.masked import MaskedModel
@@ -15,10 +16,15 @@ from salt.models.weights import read_weights
 from salt.padding import crop, pad
 
 
+def images_of(project: Path, **changes: Any) -> LabelledTiles:
+    settings = {"stack_width": 3, "padding": "reflect", "input_size": 128} | changes
+    return read_images(project / "data/ingest", project / "data/index", **settings)
+
+
 @pytest.fixture
 def task(project: Path) -> PretrainingTask:
     return PretrainingTask(
-        read_images(project / "data/ingest", project / "data/index", stack_width=3),
+        images_of(project),
         Augmentation(AugmentConfig(**tiny_params()["augment"])),
         batch_size=8,
         mask_ratio=0.5,
@@ -49,7 +55,7 @@ def test_train_and_test_tiles_are_seen_and_constant_ones_are_not(project: Path) 
     table = read_csv(path)
     table.loc[[3, 27], "is_constant"] = True
     write_csv(path, table)
-    tiles = read_images(project / "data/ingest", project / "data/index", stack_width=1)
+    tiles = images_of(project, stack_width=1)
     assert tiles.ids == [name for name in table["id"] if name not in ("a03", "b03")]
     assert tiles.stacks[:, 0].tolist() == [row for row in range(30) if row not in (3, 27)]
 
@@ -66,7 +72,7 @@ def test_half_of_the_pixels_are_hidden_and_the_loss_is_about_them(
     task: PretrainingTask, spy: Spy
 ) -> None:
     (batch, *_) = task.batches(epoch=0)
-    loss = task.loss(spy, batch)
+    loss = task.loss(spy, batch, 0.0)
     (hidden,) = spy.hidden
     assert hidden.mean((1, 2, 3)).tolist() == pytest.approx([0.5] * 8, abs=0.08)
     drawn = spy.model(pad(batch.images, 128), hidden)
@@ -78,7 +84,7 @@ def test_what_is_hidden_is_not_left_in_the_mirror_image_that_pads_the_tile(
     task: PretrainingTask, spy: Spy
 ) -> None:
     (batch, *_) = task.batches(epoch=0)
-    task.loss(spy, batch)
+    task.loss(spy, batch, 0.0)
     (hidden,) = spy.hidden
     assert torch.equal(hidden, pad(crop(hidden, 101), 128))
     images = pad(batch.images, 128)
@@ -87,12 +93,46 @@ def test_what_is_hidden_is_not_left_in_the_mirror_image_that_pads_the_tile(
         assert torch.equal(spy.model(images, hidden), spy.model(altered, hidden))
 
 
+@pytest.mark.parametrize("padding", ["edge", "zero"])
+def test_other_padding_hides_its_copies_too(
+    task: PretrainingTask, make_segmenter, padding: str
+) -> None:
+    spy = Spy(MaskedModel(make_segmenter(padding=padding)).eval())
+    (batch, *_) = task.batches(epoch=0)
+    task.loss(spy, batch)
+    (hidden,) = spy.hidden
+    assert torch.equal(hidden, pad(crop(hidden, 101), 128, padding))
+
+
+def test_what_no_neighbour_fills_is_hidden_from_a_network_with_real_margins(
+    project: Path, make_segmenter
+) -> None:
+    lay_in_rows_of_six(project)
+    task = PretrainingTask(
+        images_of(project, padding="neighbours"),
+        Augmentation(AugmentConfig(**tiny_params()["augment"])),
+        batch_size=8,
+        mask_ratio=0.5,
+        patch_size=8,
+        seed=1,
+        workers=0,
+    )
+    spy = Spy(MaskedModel(make_segmenter(padding="neighbours")).eval())
+    (batch, *_) = task.batches(epoch=0)
+    assert torch.isfinite(task.loss(spy, batch))
+    (hidden,) = spy.hidden
+    assert hidden.shape == batch.valid.shape == (8, 1, 128, 128)
+    assert 0 < batch.valid.mean() < 1
+    assert hidden[batch.valid == 0].all()
+    assert hidden[batch.valid == 1].mean().item() == pytest.approx(0.5, abs=0.05)
+
+
 def test_an_epoch_hides_the_same_places_whenever_it_is_asked_for(
     task: PretrainingTask, spy: Spy
 ) -> None:
     for epoch in (1, 0, 1):
         (batch, *_) = task.batches(epoch)
-        task.loss(spy, batch)
+        task.loss(spy, batch, 0.0)
     first, other, again = spy.hidden
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

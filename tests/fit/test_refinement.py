@@ -10,8 +10,8 @@ from tiny_project import files_of
 
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, write_array, write_csv
-from salt.fit.loop import FitConfig
 from salt.fit.refinement import RefinementTask, _inputs, fit_refiner, refined_logits
+from salt.fit.task import FitConfig
 from salt.maps import open_maps, open_probability
 from salt.models.refiner import Refiner
 from salt.models.segmenter import WEIGHTS

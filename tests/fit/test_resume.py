@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_project import PROJECT, files_of, write_params
 
+SHIFT = {"share": 1.0, "change": "linear", "weights": {"dice_weight": 0.2, "iou_weight": 1.0}}
+
 
 @pytest.fixture(scope="module")
 def runs(finished_project: Path, tmp_path_factory: pytest.TempPathFactory):
@@ -18,7 +20,17 @@ def runs(finished_project: Path, tmp_path_factory: pytest.TempPathFactory):
         shutil.copytree(finished_project, folder / name)
         write_params(
             folder / name,
-            train={"epochs": 3, "ema_decay": 0.9, "early_stopping": 2},
+            loss={"schedule": [SHIFT]},
+            augment={"cutout": 0.5, "mixup": 0.4, "cutmix": 0.4},
+            train={
+                "epochs": 3,
+                "ema_decay": 0.9,
+                "early_stopping": 2,
+                "accumulate": 2,
+                "schedule": "warm_restarts",
+                "cycles": 2,
+                "swa_start": 0.3,
+            },
             refine={"epochs": 2},
         )
         for stage in ("pretrain", "train", "refine"):

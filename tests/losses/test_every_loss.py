@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from salt.dataset import signed_distance
-from salt.losses.boundary import boundary_loss
-from salt.losses.dice import dice_loss
+from salt.losses.compound import PIXEL_LOSSES, LossConfig, Targets
 from salt.losses.focal import focal_loss
-from salt.losses.lovasz import symmetric_lovasz
+from salt.losses.iou import focal_iou_loss
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -20,14 +19,22 @@ def distances_of(masks: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack(maps))[:, None].to(masks.dtype)
 
 
-LOSSES: dict[str, Loss] = {
-    "dice": dice_loss,
-    "bce": lambda logits, masks, valid: focal_loss(logits, masks, valid, gamma=0.0),
-    "focal": lambda logits, masks, valid: focal_loss(logits, masks, valid, gamma=2.0),
-    "focal below 1": lambda logits, masks, valid: focal_loss(logits, masks, valid, gamma=0.5),
-    "lovasz": symmetric_lovasz,
-    "boundary": lambda logits, masks, valid: boundary_loss(logits, distances_of(masks), valid),
-}
+def on_batch(name: str) -> Loss:
+    """A term of the compound loss, with the distances of its masks."""
+
+    def loss(logits: torch.Tensor, masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        targets = Targets(masks, valid, distances_of(masks))
+        return PIXEL_LOSSES[name](logits, targets, LossConfig())
+
+    return loss
+
+
+LOSSES: dict[str, Loss] = {name: on_batch(name) for name in PIXEL_LOSSES}
+LOSSES["focal below 1"] = lambda logits, masks, valid: focal_loss(logits, masks, valid, gamma=0.5)
+LOSSES["focal_iou below 1"] = lambda logits, masks, valid: focal_iou_loss(
+    logits, masks, valid, gamma=0.5
+)
+SUPERVISED = {name: loss for name, loss in LOSSES.items() if name != "total_variation"}
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 
@@ -65,7 +72,7 @@ def test_a_tile_that_is_ignored_wholly_costs_nothing_of_note(loss: Loss, batch) 
 
 
 @every_loss
-@pytest.mark.parametrize("size", [1, 6])
+@pytest.mark.parametrize("size", [1, 6])  # one pixel; a small tile
 @pytest.mark.parametrize("logit", [-50.0, 0.0, 50.0])
 @pytest.mark.parametrize("salt", [0.0, 1.0, 0.5])
 def test_extremes_stay_finite(loss: Loss, size: int, logit: float, salt: float) -> None:
@@ -78,7 +85,7 @@ def test_extremes_stay_finite(loss: Loss, size: int, logit: float, salt: float) 
     assert logits.grad.isfinite().all()
 
 
-@every_loss
+@pytest.mark.parametrize("loss", SUPERVISED.values(), ids=SUPERVISED)
 def test_the_right_answer_costs_less_than_the_wrong_one(loss: Loss) -> None:
     masks = torch.zeros(1, 1, 8, 8)
     masks[:, :, 2:6, 2:6] = 1

@@ -15,7 +15,7 @@ class Echo(nn.Module):
 
     def __init__(self, ramp: float = 0.0, presence: bool = True) -> None:
         super().__init__()
-        self.config = SimpleNamespace(input_size=128)
+        self.config = SimpleNamespace(input_size=128, padding="reflect")
         self.ramp = nn.Parameter(ramp * torch.arange(128.0))
         self.presence = presence
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from salt.errors import StoreError
-from salt.neighbours.folds import groups_of, random_folds, section_folds, separated_pairs
+from salt.neighbours.folds import (
+    class_imbalance,
+    depth_folds,
+    groups_of,
+    random_folds,
+    section_folds,
+    separated_pairs,
+)
 
 
 def _classes(draw: np.random.Generator, count: int) -> np.ndarray:
@@ -59,6 +66,32 @@ def test_random_folds_spread_every_class_evenly() -> None:
     for label in range(11):
         counts = np.bincount(folds[classes == label], minlength=3)
         assert counts.max() - counts.min() <= 1
+
+
+def test_depth_folds_spread_shallow_deep_and_unknown_tiles_evenly() -> None:
+    depth = np.concatenate([np.arange(500.0), np.full(60, np.nan)])
+    depth = np.random.default_rng(5).permutation(depth)
+    folds = depth_folds(depth, [0, 1, 2], np.random.default_rng(6))
+    bins = [(depth >= low) & (depth < low + 50) for low in range(0, 500, 50)]
+    for stratum in [*bins, np.isnan(depth)]:
+        counts = np.bincount(folds[stratum], minlength=3)
+        assert counts.max() - counts.min() <= 1
+    assert np.bincount(folds).max() - np.bincount(folds).min() <= 1
+
+
+@pytest.mark.parametrize("depth", [np.full(9, np.nan), np.full(9, 40.0)])
+def test_tiles_without_depth_or_of_one_depth_are_dealt_like_any(depth: np.ndarray) -> None:
+    folds = depth_folds(depth, [0, 1, 2], np.random.default_rng(0))
+    assert np.bincount(folds).tolist() == [3, 3, 3]
+
+
+def test_the_imbalance_is_that_of_the_fold_least_like_all_tiles() -> None:
+    classes = np.array([0, 0, 1, 1])
+    assert class_imbalance(classes, np.array([0, 1, 0, 1])) == 0
+    assert class_imbalance(classes, np.array([0, 0, 1, 1])) == 0.5
+    # fold 0 holds classes 0, 0, 1: shares 2/3 and 1/3 against halves; fold 1 holds 1 alone
+    assert class_imbalance(classes, np.array([0, 0, 0, 1])) == 0.5
+    assert class_imbalance(classes, np.zeros(4, int)) == 0
 
 
 def test_more_folds_than_groups_or_tiles_are_refused() -> None:

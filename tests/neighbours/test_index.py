@@ -101,8 +101,41 @@ def test_the_summary_shows_the_leak_as_a_number(indexed: Path) -> None:
     assert separated["random"]["inlines"] > 0
     sizes = {fold: facts["tiles"] for fold, facts in summary["folds"]["per_fold"].items()}
     assert sorted(sizes.values()) == [6, 12]  # three volumes of six tiles
+    assert sizes["0"] == summary["folds"]["balance"]["section"]["tiles"][0]
     by_class = [facts["tiles_by_coverage_class"] for facts in summary["folds"]["per_fold"].values()]
     assert sum(map(sum, by_class)) == 18
+
+
+def test_the_summary_compares_all_schemes_of_folds(indexed: Path) -> None:
+    folds = read_json(indexed / "index/summary.json")["folds"]
+    assert set(folds["separated_pairs"]) == set(folds["balance"]) == {"section", "depth", "random"}
+    # of 18 labelled tiles in six rows of three, on two inlines of three volumes
+    assert folds["pairs"] == {"seams": 12, "inlines": 9}
+    for name in ("depth", "random"):
+        assert 0 < folds["separated_pairs"][name]["seams"] <= 12
+        assert folds["balance"][name]["tiles"] == [9, 9]
+    for facts in folds["balance"].values():
+        assert 0 <= facts["class_imbalance"] <= 1
+        assert len(facts["without_salt"]) == 2
+
+
+def test_the_depth_scheme_spreads_every_depth(indexed: Path, tmp_path: Path) -> None:
+    index_tiles(indexed / "ingest", tmp_path, **(ARGUMENTS | {"scheme": "depth"}))
+    folds = read_csv(tmp_path / "folds.csv")
+    # depth grows with the row, and a bin holds one or two tiles
+    assert np.bincount(folds["fold"]).tolist() == [9, 9]
+    assert np.abs(np.cumsum(2 * folds["fold"] - 1)).max() <= 2
+
+
+def test_sections_give_the_stack_its_left_and_right_neighbours(
+    indexed: Path, tmp_path: Path
+) -> None:
+    summary = index_tiles(indexed / "ingest", tmp_path, **(ARGUMENTS | {"stack": "section"}))
+    names = ("id", "left", "right", "previous", "next")
+    neighbours = read_csv(tmp_path / "neighbours.csv", names)
+    assert list(neighbours["previous"]) == list(neighbours["left"])
+    assert list(neighbours["next"]) == list(neighbours["right"])
+    assert summary["tiles_without_previous"] == VOLUMES * INLINES
 
 
 def test_the_index_is_the_same_byte_for_byte_in_another_folder(
@@ -123,7 +156,7 @@ def test_the_random_scheme_splits_sections(indexed: Path, tmp_path: Path) -> Non
 def test_random_folds_may_outnumber_the_sections(indexed: Path, tmp_path: Path) -> None:
     many = ARGUMENTS | {"folds": [0, 1, 2, 3], "scheme": "random"}
     summary = index_tiles(indexed / "ingest", tmp_path, **many)
-    assert set(summary["folds"]["separated_pairs"]) == {"random"}
+    assert set(summary["folds"]["separated_pairs"]) == {"depth", "random"}
 
 
 def test_more_folds_than_sections_are_refused_and_nothing_is_written(

@@ -33,13 +33,27 @@ def test_volume_steps_one_inline_at_the_same_place() -> None:
     assert following.tolist() == [-1, 0, -1, -1, -1]
 
 
+def test_section_steps_to_the_left_and_to_the_right() -> None:
+    sides = {"left": np.array([-1, 0, -1]), "right": np.array([1, -1, -1])}
+    previous, following = stack_neighbours(pd.DataFrame({"id": list("abc")}), "section", sides)
+    assert previous.tolist() == [-1, 0, -1]
+    assert following.tolist() == [1, -1, -1]
+
+
+def test_section_without_sides_is_refused() -> None:
+    with pytest.raises(StoreError, match="no sections were given; expected the left and right"):
+        stack_neighbours(pd.DataFrame({"id": ["a"]}), "section")
+
+
 def test_none_has_no_neighbours() -> None:
     previous, following = stack_neighbours(pd.DataFrame({"depth": [1.0, 2.0]}), "none")
     assert previous.tolist() == following.tolist() == [-1, -1]
 
 
 def test_volume_without_geometry_is_refused() -> None:
-    with pytest.raises(StoreError, match=r"no column 'volume'.*Set index.stack to depth or none"):
+    with pytest.raises(
+        StoreError, match=r"no column 'volume'.*Set index.stack to section, depth or none"
+    ):
         stack_neighbours(pd.DataFrame({"depth": [1.0]}), "volume")
 
 

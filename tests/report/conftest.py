@@ -118,7 +118,8 @@ def _write_folds(
         train, uncertainty, refine = (
             data / stage / str(name) for stage in ("train", "uncertainty", "refine")
         )
-        held_out = pd.DataFrame({"id": ids[own], "presence": 0.9})[::-1]  # not in store order
+        held_out = pd.DataFrame({"id": ids[own], "presence": 0.9, "presence_std": 0.1})
+        held_out = held_out[::-1]  # not in store order
         for error, array, table in (
             (1.3, train / "oof_probability.npy", train / "oof_tiles.csv"),
             (1.0, uncertainty / "oof_mean.npy", uncertainty / "oof_tiles.csv"),
@@ -126,10 +127,14 @@ def _write_folds(
         ):
             write_array(array, _probability(draw, truths[: len(ids)][own], error)[::-1])
             write_csv(table, held_out)
-        tests = pd.DataFrame({"id": test_ids, "presence": 0.9})
+        tests = pd.DataFrame({"id": test_ids, "presence": 0.9, "presence_std": 0.1})
         for name_of, folder in (("test_mean", uncertainty), ("test_probability", refine)):
             write_array(folder / f"{name_of}.npy", _probability(draw, truths[len(ids) :], 1.0))
             write_csv(folder / "test_tiles.csv", tests)
+        for spread in ("variance", "mutual_information"):
+            for part, tiles in (("oof", ids[own]), ("test", test_ids)):
+                levels = draw.integers(40, size=(len(tiles), TILE_SIZE, TILE_SIZE))
+                write_array(uncertainty / f"{part}_{spread}.npy", levels.astype(np.uint8))
         write_csv(train / "history.csv", _history(name))
 
 

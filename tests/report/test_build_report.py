@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,14 +16,19 @@ from salt.report.page import render_page
 FILES = [
     "index.html",
     "metrics.json",
+    "pictures/reliability.png",
+    "pictures/risk-and-coverage.png",
     "pictures/score-per-step.png",
     "pictures/scores-of-the-tiles.png",
     "pictures/threshold.png",
     "pictures/tiles.png",
     "pictures/training.png",
     "plots/history.csv",
+    "plots/reliability.csv",
+    "plots/risk_coverage.csv",
     "plots/steps.csv",
     "plots/threshold.csv",
+    "review.csv",
 ]
 
 
@@ -39,6 +45,10 @@ def report(tmp_path_factory: pytest.TempPathFactory, fabricate: Callable) -> Pat
     """A report, built once."""
     folder = tmp_path_factory.mktemp("report")
     return build(fabricate(folder / "data"), folder / "data/report")
+
+
+def render_without_pictures(metrics: dict[str, Any]) -> str:
+    return render_page(metrics, charts=[], gallery=[], certainty_charts=[], review=[])
 
 
 class Page(HTMLParser):
@@ -86,7 +96,8 @@ def test_every_picture_has_a_text_for_those_who_do_not_see_it(report: Path) -> N
     images = [
         found for tag, found in Page((report / "index.html").read_text()).tags if tag == "img"
     ]
-    assert len(images) == 2 * 6 + 4
+    reviewed = 2 * 4  # test and labelled tiles
+    assert len(images) == (2 + reviewed) * 6 + 4 + 2
     assert all(len(image["alt"] or "") > 20 for image in images)
 
 
@@ -104,9 +115,9 @@ def test_the_page_leads_with_the_score_and_its_interval(report: Path) -> None:
 
 def test_the_page_without_known_truth_shows_no_held_out_score(report: Path) -> None:
     metrics = read_json(report / "metrics.json")
-    assert "Held-out test tiles" in render_page(metrics, charts=[], gallery=[])
-    del metrics["held_out"]
-    page = render_page(metrics | {"source": "tgs"}, charts=[], gallery=[])
+    assert "Held-out test tiles" in render_without_pictures(metrics)
+    del metrics["held_out"], metrics["risk"]["held_out_area"]
+    page = render_without_pictures(metrics | {"source": "tgs"})
     assert "TGS salt tiles" in page
     assert "Held-out test tiles" not in page
 
@@ -121,7 +132,7 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
     metrics = read_json(report / "metrics.json")
     for step in metrics["steps"][1:]:
         step |= {"gain": 0.01, "gain_interval": interval}
-    page = render_page(metrics, charts=[], gallery=[])
+    page = render_without_pictures(metrics)
     assert page.count(f'<b class="{verdict}">') == 4
 
 
@@ -134,3 +145,24 @@ def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
     assert list(steps) == ["step", "score", "low", "high", "gain", "gain_low", "gain_high"]
     assert len(steps) == 5
     assert list(threshold) == ["threshold", "score"]
+
+
+def test_the_section_on_certainty_shows_calibration_risk_and_the_review_list(report: Path) -> None:
+    text, metrics = (report / "index.html").read_text(), read_json(report / "metrics.json")
+    section = text[text.index('id="certainty"') : text.index('id="details"')]
+    pixels, area = metrics["calibration"]["pixels"], metrics["risk"]["area"]
+    for state in ("before", "after"):
+        assert f"{pixels[state]['calibration_error']:.4f}" in section
+    assert f'<td class="number">{area["expected_loss"]:.4f}</td>' in section
+    assert section.index("Oracle") < section.index("Chance")
+    first = pd.read_csv(report / "review.csv").iloc[0]
+    assert f"<b>{first['id']}</b> rank 1 · expected loss {first['expected_loss']:.2f}" in section
+
+
+def test_a_run_without_presence_shows_the_pixels_calibration_alone(report: Path) -> None:
+    metrics = read_json(report / "metrics.json")
+    assert "Brier score, presence" in render_without_pictures(metrics)
+    del metrics["calibration"]["presence"]
+    page = render_without_pictures(metrics)
+    assert "Brier score, presence" not in page
+    assert "Brier score, pixels" in page

@@ -19,6 +19,7 @@ METRICS = {
     "baselines": {"otsu": 0.1},
     "threshold": {"threshold": 0.5, "minimum_size": 20},
     "submission": {"empty": 20},
+    "calibration": {"temperature": {"pixels": 1.5}, "pixels": {"brier_score": 0.1}},
 }
 
 
@@ -56,6 +57,13 @@ def test_the_decision_rule_is_not_compared(changed):
     changed["threshold"]["minimum_size"] = 80
     changed["submission"]["empty"] = 0
     assert differences(changed, METRICS, 0.0) == []
+
+
+def test_a_temperature_is_not_compared_but_what_it_does_is(changed):
+    changed["calibration"]["temperature"]["pixels"] = 9.0
+    assert differences(changed, METRICS, 0.0) == []
+    changed["calibration"]["pixels"]["brier_score"] = 0.2
+    assert len(differences(changed, METRICS, 0.03)) == 1
 
 
 def test_a_missing_and_an_additional_number_are_reported(changed):

@@ -24,12 +24,30 @@ STEPS = [
     {"step": "refined at 0.5", "score": 0.8, "interval": [0.76, 0.84]},
 ]
 CURVE = pd.DataFrame({"threshold": [0.25, 0.5, 0.75], "score": [0.6, 0.8, 0.7]})
+BINS = pd.DataFrame({"bin": [0.25, 0.5, 0.75]}).assign(
+    **{
+        f"{name}_{state}": values
+        for state in ("before", "after")
+        for name, values in {
+            "count": [10, np.nan, 30],
+            "probability": [0.2, np.nan, 0.8],
+            "frequency": [0.1, np.nan, 0.9],
+        }.items()
+    }
+)
+RISKS = pd.DataFrame(
+    {"coverage": [0.5, 1.0], "random": [0.3, 0.3], "oracle": [0.0, 0.3], "ours": [0.1, 0.3]}
+)
 DRAWERS: dict[str, Callable[[Theme], bytes]] = {
     "training_curves": lambda theme: figures.training_curves(HISTORY, theme),
     "step_scores": lambda theme: figures.step_scores(STEPS, theme),
     "score_histogram": lambda theme: figures.score_histogram(
         np.array([0.0, 0.3, 1.0]), np.array([True, True, False]), theme
     ),
+    "reliability_diagrams": lambda theme: figures.reliability_diagrams(
+        {"Pixels": BINS, "Presence": BINS}, theme
+    ),
+    "risk_curves": lambda theme: figures.risk_curves(RISKS, {"ours": "Ours"}, theme),
     "threshold_curve": lambda theme: figures.threshold_curve(CURVE, 0.5, theme),
 }
 
