@@ -203,6 +203,14 @@ class Train(Section):
         return self
 
 
+class Pseudo(Section):
+    share: Weight
+    agreement: Share
+    weight: Annotated[float, Field(gt=0, le=1)]
+    epochs: Positive
+    learning_rate: PositiveFloat
+
+
 class Uncertainty(Section):
     passes: Positive
 
@@ -257,6 +265,7 @@ class Params(Section):
     loss: Loss
     augment: Augment
     train: Train
+    pseudo: Pseudo
     uncertainty: Uncertainty
     refine: Refine
     ensemble: Ensemble

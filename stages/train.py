@@ -8,7 +8,7 @@ from salt.augment import Augmentation, AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.segmentation import SegmentationTask, fit_fold, read_fold
+from salt.fit.segmentation import HEADS, SegmentationTask, fit_fold, read_fold
 from salt.fit.task import FitConfig
 from salt.losses.compound import loss_config
 from salt.models.segmenter import config_from
@@ -64,7 +64,8 @@ def main(fold: int) -> None:
             task,
             config_from(model.model_dump()),
             fit_config,
-            pretrained=PRETRAIN,
+            start=PRETRAIN,
+            anew=HEADS,
             out=OUT / str(fold),
             resume=resume,
             device=device,

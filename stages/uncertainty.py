@@ -1,4 +1,4 @@
-"""MC dropout of one fold: reads train@FOLD, ingest, index, writes data/uncertainty/FOLD/."""
+"""MC dropout of one fold: reads student@FOLD, ingest, index, writes data/uncertainty/FOLD/."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from salt.infer.uncertainty import measure_fold
 from salt.params import load_params
 from salt.seeding import seed_everything
 
-INGEST, INDEX, TRAIN = Path("data/ingest"), Path("data/index"), Path("data/train")
+INGEST, INDEX, STUDENT = Path("data/ingest"), Path("data/index"), Path("data/student")
 OUT = Path("data/uncertainty")
 
 
@@ -23,7 +23,7 @@ def main(fold: int) -> None:
     )
     with tracking.stage_run("uncertainty", params=params.model_dump(), fold=fold):
         measure_fold(
-            TRAIN / str(fold),
+            STUDENT / str(fold),
             INGEST,
             INDEX,
             fold=fold,

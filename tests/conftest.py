@@ -22,7 +22,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that every learning stage ran on, to be read and not changed."""
     folder = make_project(tmp_path_factory.mktemp("finished"))
     run_stage(folder, "pretrain")
-    for stage in ("train", "uncertainty", "refine"):
+    for stage in ("train", "pseudo", "student", "uncertainty", "refine"):
         for fold in FOLDS:
             run_stage(folder, stage, fold)
     for stage in ("ensemble", "threshold", "submit"):

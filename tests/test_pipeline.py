@@ -23,6 +23,8 @@ STAGES = [
     "synthesize",
     "pretrain",
     "train",
+    "pseudo",
+    "student",
     "uncertainty",
     "refine",
     "ensemble",
@@ -30,7 +32,7 @@ STAGES = [
     "submit",
     "report",
 ]
-PER_FOLD = {"train", "uncertainty", "refine"}
+PER_FOLD = {"train", "pseudo", "student", "uncertainty", "refine"}
 ITEM = "/${item}"
 
 

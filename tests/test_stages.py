@@ -16,6 +16,8 @@ MAPS = {"mean.npy", "variance.npy", "entropy.npy", "mutual_information.npy", "ti
 WRITTEN = {
     "pretrain": MODEL,
     "train": MODEL | {"oof_probability.npy", "oof_tiles.csv"},
+    "pseudo": {"masks.npy", "tiles.csv", "summary.json"},
+    "student": MODEL | {"oof_probability.npy", "oof_tiles.csv"},
     "uncertainty": {f"{part}_{name}" for part in ("oof", "test") for name in MAPS},
     "refine": MODEL
     | {f"{part}_{name}" for part in ("oof", "test") for name in ("probability.npy", "tiles.csv")},
@@ -28,7 +30,7 @@ WRITTEN = {
     "threshold": {"rule.json", "scores.csv", "summary.json"},
     "submit": {"submission.csv", "summary.json"},
 }
-PER_FOLD = ("train", "uncertainty", "refine")
+PER_FOLD = ("train", "pseudo", "student", "uncertainty", "refine")
 
 
 def run_learning(folder: Path, folds: list[int] = FOLDS) -> None:

@@ -1,8 +1,9 @@
 """Train one fold's segmentation network and predict the tiles it has not seen."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from salt.dataset import (
 from salt.errors import StoreError, TrainingError
 from salt.files import read_csv, write_array, write_csv
 from salt.fit.loop import Fit
-from salt.fit.task import FitConfig, Report
+from salt.fit.task import FitConfig, Report, Task
 from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
 from salt.mixing import mixed_batches
@@ -150,6 +151,21 @@ class SegmentationTask:
         self.tiles = data.training.joined(data.synthetic) if drawn else data.training
         self.synthetic_count = drawn
 
+    def on(self, tiles: LabelledTiles) -> "SegmentationTask":
+        """Return the same task on other tiles alone, without synthetic ones."""
+        none = tiles.subset(np.arange(0))
+        return SegmentationTask(
+            self.name,
+            replace(self.data, training=tiles, validation=none, synthetic=none),
+            self.loss_config,
+            self.augmentation,
+            batch_size=self.batch_size,
+            synthetic_share=0.0,
+            precision=self.precision,
+            seed=derive_seed(self.seed, "other tiles"),
+            workers=self.workers,
+        )
+
     def steps(self) -> int:
         """Batches in an epoch."""
         return max((len(self.data.training) + self.synthetic_count) // self.batch_size, 1)
@@ -225,12 +241,21 @@ def at_tile_size(output: Segmentation, input_size: int, size: int) -> Segmentati
     return output._replace(mask_logits=crop(output.mask_logits, size), auxiliary=auxiliary)
 
 
+class FoldTask(Task, Protocol):
+    """A task that learns one fold, and whose network then predicts the fold's own tiles."""
+
+    data: FoldData
+    precision: str
+    batch_size: int
+
+
 def fit_fold(
-    task: SegmentationTask,
+    task: FoldTask,
     model_config: ModelConfig,
     fit_config: FitConfig,
     *,
-    pretrained: Path,
+    start: Path,
+    anew: tuple[str, ...],
     out: Path,
     resume: Path,
     device: torch.device,
@@ -239,7 +264,8 @@ def fit_fold(
     """Train on all but one fold and write weights, history and out-of-fold predictions.
 
     Args:
-        pretrained: folder of pretrained weights for encoder, pyramid and decoder.
+        start: folder of the weights to start from.
+        anew: prefixes of tensors that start anew all the same, such as `HEADS`.
         out: gets weights.safetensors, config.json, history.csv, oof_probability.npy
             (float16 [n, S, S]) and oof_tiles.csv (id, presence).
         resume: folder for the state after each epoch.
@@ -250,8 +276,8 @@ def fit_fold(
             f"{task.batch_size}. Lower train.batch_size or train.validation_share."
         )
     model = Segmenter(model_config)
-    matched = load_weights(model, pretrained / WEIGHTS, leave=HEADS)
-    print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors pretrained")
+    matched = load_weights(model, start / WEIGHTS, leave=anew)
+    print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
     state, history = Fit(model, task, fit_config, resume, device).run(report)
     model.load_state_dict(state)
     probability, presence = predict(

@@ -15,6 +15,7 @@ SOURCE_NAMES = {"demo": "Demo survey", "tgs": "TGS salt tiles"}
 BASELINE_NAMES = {"all_empty": "No salt anywhere", "otsu": "Otsu threshold"}
 STEP_NOTES = {
     "single pass at 0.5": "One pass of the network that never saw the tile.",
+    "second round at 0.5": "One pass of the same network, trained on with pseudo-labels.",
     "TTA + MC dropout mean at 0.5": "Mean over mirrored views and dropout passes.",
     "refined at 0.5": "A small network on image, probability and uncertainty.",
     "ensemble (as adopted) at 0.5": "Refined where that helped on the other folds, else the mean.",

@@ -28,6 +28,7 @@ class Labelled:
         fold: int [m], the fold that held each tile out.
         scores: float64 [m], scores under the cross-fitted decision rules.
         single: probability of one pass of the fold's network.
+        student: the same behind a second round on pseudo-labels; None if there was none.
         averaged: mean probability of flips and MC-dropout passes.
         refined: the refiner's probability.
         ensemble: the probability adopted.
@@ -39,6 +40,7 @@ class Labelled:
     fold: np.ndarray
     scores: np.ndarray
     single: TileMaps
+    student: TileMaps | None
     averaged: TileMaps
     refined: TileMaps
     ensemble: TileMaps
@@ -140,6 +142,7 @@ def _open_labelled(
         fold=scores["fold"].to_numpy(np.int64),
         scores=scores["score"].to_numpy(np.float64),
         single=_over_folds(data / "train", folds, "oof_probability.npy", "oof_tiles.csv", ids),
+        student=_open_students(data, folds, ids),
         averaged=_over_folds(passes, folds, "oof_mean.npy", "oof_tiles.csv", ids),
         refined=_over_folds(data / "refine", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         ensemble=open_tile_maps(
@@ -152,6 +155,13 @@ def _open_labelled(
         information=_over_folds(passes, folds, "oof_mutual_information.npy", "oof_tiles.csv", ids),
         fold_rules=_fold_rules(threshold_summary, folds, data / "threshold/summary.json"),
     )
+
+
+def _open_students(data: Path, folds: list[int], ids: pd.Series) -> TileMaps | None:
+    chosen = [read_json(data / "pseudo" / str(fold) / "summary.json")["chosen"] for fold in folds]
+    if not any(chosen):
+        return None
+    return _over_folds(data / "student", folds, "oof_probability.npy", "oof_tiles.csv", ids)
 
 
 def _open_unlabelled(data: Path, folds: list[int], ids: pd.Series) -> Unlabelled:

@@ -17,6 +17,7 @@ from salt.seeding import generator
 
 STEPS = {
     "single pass at 0.5": "single",
+    "second round at 0.5": "student",
     "TTA + MC dropout mean at 0.5": "averaged",
     "refined at 0.5": "refined",
     "ensemble (as adopted) at 0.5": "ensemble",
@@ -41,7 +42,7 @@ def measure_labelled(run: Run) -> pd.DataFrame:
         measured = {
             step: tile_scores(_at_half(getattr(labelled, step), tiles), truths, ignore)
             for step in STEPS.values()
-            if step != "decided"
+            if step != "decided" and getattr(labelled, step) is not None
         }
         measured["decided"] = labelled.scores[tiles]
         measured |= _baseline_scores(store.images[tiles], truths, ignore)
@@ -185,10 +186,15 @@ def _tile_counts(run: Run) -> dict[str, int]:
 
 
 def _steps(measured: pd.DataFrame, samples: int, seed: int) -> list[dict[str, Any]]:
-    """Return each step's score, and its paired gain over the step before, with intervals."""
+    """Return each step's score, and its paired gain over the step before, with intervals.
+
+    A step that the run did not take is left out.
+    """
     interval = _intervals(samples, seed)
     steps, before = [], None
     for step, column in STEPS.items():
+        if column not in measured:
+            continue
         scores = measured[column].to_numpy()
         entry = {"step": step, "score": scores.mean(), "interval": interval(scores, step)}
         if before is not None:

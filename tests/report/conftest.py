@@ -135,13 +135,14 @@ def _write_folds(
 ) -> None:
     for name in FOLDS:
         own = fold == name
-        train, uncertainty, refine = (
-            data / stage / str(name) for stage in ("train", "uncertainty", "refine")
+        train, student, uncertainty, refine = (
+            data / stage / str(name) for stage in ("train", "student", "uncertainty", "refine")
         )
         held_out = pd.DataFrame({"id": ids[own], "presence": 0.9, "presence_std": 0.1})
         held_out = held_out[::-1]  # not in store order
         for error, array, table in (
             (1.3, train / "oof_probability.npy", train / "oof_tiles.csv"),
+            (1.2, student / "oof_probability.npy", student / "oof_tiles.csv"),
             (1.0, uncertainty / "oof_mean.npy", uncertainty / "oof_tiles.csv"),
             (0.8, refine / "oof_probability.npy", refine / "oof_tiles.csv"),
         ):
@@ -156,6 +157,7 @@ def _write_folds(
                 levels = draw.integers(40, size=(len(tiles), TILE_SIZE, TILE_SIZE))
                 write_array(uncertainty / f"{part}_{spread}.npy", levels.astype(np.uint8))
         write_csv(train / "history.csv", _history(name))
+        write_json(data / "pseudo" / str(name) / "summary.json", {"chosen": 3})
 
 
 def _history(fold: int) -> pd.DataFrame:

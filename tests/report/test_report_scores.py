@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salt.files import read_csv, write_csv
+from salt.files import read_csv, write_csv, write_json
 from salt.metrics import tile_dice, tile_iou, tile_scores
 from salt.report.run import Run, open_run
 from salt.report.scores import (
@@ -36,7 +36,7 @@ def summary_of(run: Run, seed: int = 1) -> dict:
 
 def test_steps_are_scored_at_one_half_on_the_same_tiles(run: Run) -> None:
     measured = measure_labelled(run)
-    for step in ("single", "averaged", "refined", "ensemble"):
+    for step in ("single", "student", "averaged", "refined", "ensemble"):
         maps = getattr(run.labelled, step).read(np.arange(12))
         expected = tile_scores(maps >= 0.5, run.store.masks)
         assert measured[step].tolist() == expected.tolist()
@@ -119,3 +119,10 @@ def test_entropy_of_full_maps_is_ln_2() -> None:
 def test_rounded_content_is_plain_json() -> None:
     content = {1: np.float64(0.12345678), "a": [np.int64(3), float("nan")], "b": (True, "x")}
     assert rounded(content) == {"1": 0.123457, "a": [3, None], "b": [True, "x"]}
+
+
+def test_a_step_the_run_did_not_take_is_left_out(finished_run: Path) -> None:
+    for fold in FOLDS:
+        write_json(finished_run / f"pseudo/{fold}/summary.json", {"chosen": 0})
+    steps = [step["step"] for step in summary_of(open_run(finished_run, FOLDS))["steps"]]
+    assert steps == [step for step in STEPS if step != "second round at 0.5"]

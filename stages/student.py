@@ -1,0 +1,94 @@
+"""Second round of a fold: reads train@FOLD, pseudo@FOLD and tiles, writes data/student/FOLD/."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from salt import tracking
+from salt.augment import Augmentation, AugmentConfig
+from salt.errors import reported_errors
+from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.devices import open_device
+from salt.fit.segmentation import SegmentationTask, fit_fold, read_fold
+from salt.fit.student import StudentTask, pass_on, pseudo_tiles
+from salt.fit.task import FitConfig
+from salt.losses.compound import loss_config
+from salt.models.segmenter import config_from
+from salt.params import Params, load_params
+from salt.seeding import seed_everything
+from salt.store import open_store
+
+INGEST, INDEX, SYNTHESIZE = Path("data/ingest"), Path("data/index"), Path("data/synthesize")
+TRAIN, PSEUDO, OUT = Path("data/train"), Path("data/pseudo"), Path("data/student")
+INPUTS = [
+    *(INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")),
+    *(INDEX / name for name in ("neighbours.csv", "folds.csv")),
+    *(SYNTHESIZE / name for name in ("images.npy", "masks.npy")),
+]
+
+
+def main(fold: int) -> None:
+    """Go on training with pseudo-labels, resuming a killed run; without any pass train on."""
+    params = load_params()
+    seed = seed_everything(params.seed, "student", fold)
+    device = open_device(
+        params.runtime.device, params.runtime.threads, params.runtime.deterministic
+    )
+    teacher, labels, out = (folder / str(fold) for folder in (TRAIN, PSEUDO, OUT))
+    labelled = _labelled_task(params, fold, seed)
+    tiles = pseudo_tiles(labels, open_store(INGEST), labelled.data)
+    if not len(tiles):
+        pass_on(teacher, out)
+        return
+    names = ("model", "loss", "augment", "train", "pseudo")
+    decides = {name: getattr(params, name).model_dump() for name in names} | {"seed": params.seed}
+    inputs = [*INPUTS, teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
+    resume = resume_folder(f"student@{fold}", decides, inputs)
+    settings = params.train.model_dump(include=set(FitConfig.__dataclass_fields__))
+    second = {"epochs": params.pseudo.epochs, "learning_rate": params.pseudo.learning_rate}
+    with tracking.stage_run("student", params=params.model_dump(), fold=fold) as run:
+        fit_fold(
+            StudentTask(labelled, tiles, params.pseudo.weight),
+            config_from(params.model.model_dump()),
+            replace(FitConfig(**settings), **second),
+            start=teacher,
+            anew=(),
+            out=out,
+            resume=resume,
+            device=device,
+            report=run.metrics,
+        )
+    discard(resume)
+
+
+def _labelled_task(params: Params, fold: int, seed: int) -> SegmentationTask:
+    settings, model = params.train, params.model
+    data = read_fold(
+        INGEST,
+        INDEX,
+        SYNTHESIZE,
+        fold=fold,
+        stack_width=model.stack_width,
+        padding=model.padding,
+        input_size=model.input_size,
+        validation_share=settings.validation_share,
+        seed=seed,
+    )
+    return SegmentationTask(
+        f"student@{fold}",
+        data,
+        loss_config(params.loss.model_dump()),
+        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        batch_size=settings.batch_size,
+        synthetic_share=settings.synthetic_share,
+        precision=settings.precision,
+        seed=seed,
+        workers=params.runtime.workers,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", type=int, required=True, help="the fold held out")
+    with reported_errors():
+        main(parser.parse_args().fold)
