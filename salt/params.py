@@ -81,6 +81,7 @@ class Model(Section):
     encoder_weights: str
     decoder_channels: Annotated[list[Positive], Field(min_length=2)]
     decoder_dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout_sites: Literal["early", "late", "head"]
     attention: Literal["scse", "none"]
     presence_head: bool
     input_size: Annotated[int, Field(ge=101)]

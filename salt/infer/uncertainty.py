@@ -1,7 +1,9 @@
 """Monte Carlo dropout (Gal and Ghahramani 2016, arXiv:1506.02142): mean and uncertainty maps.
 
 Only the named dropout sites are random; batch norm and all else stay in evaluation mode.
-Every site lies in the decoder, so the encoder runs once and T decoder passes run as a batch.
+What lies before the first site is the same in every pass and runs once; what lies behind it
+runs T times, in batches. With s the share of a pass that lies behind the first site, T passes
+cost 1 + (T - 1) s; `benchmarks/mc_dropout.py` measures both.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
-from salt.models.segmenter import Segmenter, load_model
+from salt.models.segmenter import Segmentation, Segmenter, Settled, load_model
+
+MAPS_AT_ONCE = 1024  # probability maps held at once, tiles times passes: 42 MB and a few copies
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,12 @@ class Moments:
 
 def binary_entropy(probability: torch.Tensor) -> torch.Tensor:
     """Return -p ln p - (1 - p) ln (1 - p), 0 at 0 and 1; same shape."""
-    return torch.special.entr(probability) + torch.special.entr(1 - probability)
+    return -(_p_log_p(probability) + _p_log_p(1 - probability))
+
+
+def _p_log_p(p: torch.Tensor) -> torch.Tensor:
+    """Return p ln p, 0 at 0; many times faster than `torch.special.entr`, which is a loop."""
+    return p * p.clamp(min=torch.finfo(p.dtype).tiny).log()
 
 
 def moments(probability: torch.Tensor, presence: torch.Tensor) -> Moments:
@@ -89,23 +98,32 @@ def sample_passes(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
-    One pass is the plain deterministic one. More repeat the decoder alone, on features
-    repeated along the batch. With `mirror` the network sees the mirror images and its answer
-    is mirrored back.
+    One pass is the plain deterministic one. More repeat what lies behind the first dropout
+    site. With `mirror` the network sees the mirror images and its answer is mirrored back.
     """
-    features = model.encode(images.flip(-1) if mirror else images)
+    settled = model.settle(images.flip(-1) if mirror else images)
     if passes == 1:
-        output = model.decode(features)
+        outputs = [model.finish(settled)]
     else:
         with dropout_switched_on(model):
-            output = model.decode([feature.repeat(passes, 1, 1, 1) for feature in features])
+            outputs = _random_passes(model, settled, passes)
     if mirror:
-        output = mirrored(output)
+        outputs = [mirrored(output) for output in outputs]
     shape = (passes, len(images))
     return (
-        probability_maps(output, size).unflatten(0, shape),
-        p_presence(output).unflatten(0, shape),
+        torch.cat([probability_maps(output, size) for output in outputs]).unflatten(0, shape),
+        torch.cat([p_presence(output) for output in outputs]).unflatten(0, shape),
     )
+
+
+def _random_passes(model: Segmenter, settled: Settled, passes: int) -> list[Segmentation]:
+    """Finish `passes` times, as many at once as keep a batch of about BATCH_SIZE."""
+    at_once = min(max(BATCH_SIZE // len(settled.decoded), 1), passes)
+    repeated = model.repeat(settled, at_once) if at_once > 1 else settled
+    outputs = [model.finish(repeated) for _ in range(passes // at_once)]
+    if passes % at_once:
+        outputs.append(model.finish(model.repeat(settled, passes % at_once)))
+    return outputs
 
 
 def sample_views(
@@ -173,7 +191,7 @@ def _measure(
     shape = (len(stacks), size, size)
     presence = np.empty((len(stacks), 2), np.float32)
     device = next(model.parameters()).device
-    tiles = max(BATCH_SIZE // passes, 1)  # at a time: the decoder sees each as often as it passes
+    tiles = max(min(BATCH_SIZE, MAPS_AT_ONCE // passes), 1)
     with (
         new_array(out / f"{part}_mean.npy", shape, np.float16) as mean,
         new_array(out / f"{part}_variance.npy", shape, np.uint8) as variance,

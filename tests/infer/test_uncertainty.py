@@ -22,6 +22,7 @@ from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import predict
 from salt.models.segmenter import Segmentation, load_model
+from salt.padding import crop
 
 
 @pytest.fixture
@@ -39,17 +40,18 @@ def entropy(p: float) -> float:
     return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
 
-def fix_masks(model, passes: int, batch: int, chosen: list[int]) -> None:
-    """Make every dropout site use masks fixed in advance, those of the passes in `chosen`."""
+def fix_masks(model, rows: int) -> None:
+    """Make every active site use up `rows` masks fixed in advance, in order and never again."""
     draw = torch.Generator().manual_seed(0)
     for site in (m for m in model.modules() if isinstance(m, DropoutSite) and m.p > 0):
-        masks: dict[int, torch.Tensor] = {}
+        masks: list[torch.Tensor] = []
 
         def drop(features: torch.Tensor, masks=masks) -> torch.Tensor:
-            shape = (passes, batch, features.shape[1], 1, 1)
             if not masks:
-                masks[0] = (torch.rand(shape, generator=draw) > 0.3).float() / 0.7
-            return features * masks[0][chosen].flatten(0, 1)
+                kept = torch.rand(rows, features.shape[1], 1, 1, generator=draw) > 0.3
+                masks.extend(kept.float() / 0.7)
+            taken = [masks.pop(0) for _ in features]
+            return features * torch.stack(taken)
 
         site.forward = drop
 
@@ -124,18 +126,52 @@ def test_passes_repeat_with_the_seed(make_segmenter, images) -> None:
     assert torch.equal(*samples)
 
 
-def test_batched_passes_equal_a_loop_over_them_with_the_same_masks(make_segmenter, images) -> None:
-    model, passes = make_segmenter(), 3
-    chosen = list(range(passes))
-    fix_masks(model, passes, len(images), chosen)
-    batched, batched_presence = sample_passes(model, images, passes, size=101)
+@pytest.mark.parametrize("sites", ["early", "late", "head"])
+@pytest.mark.parametrize("batch_size", [64, 6, 1])  # five passes at once, two by two, singly
+def test_passes_equal_a_loop_over_whole_passes_with_the_same_masks(
+    make_segmenter, images, monkeypatch: pytest.MonkeyPatch, sites: str, batch_size: int
+) -> None:
+    monkeypatch.setattr("salt.infer.uncertainty.BATCH_SIZE", batch_size)
+    model, passes = make_segmenter(dropout_sites=sites), 5
+    fix_masks(model, passes * len(images))
+    sampled, sampled_presence = sample_passes(model, images, passes, size=101)
+    fix_masks(model, passes * len(images))
     for turn in range(passes):
-        chosen[:] = [turn]
         output = model(images)
         expected = torch.sigmoid(output.mask_logits[:, 0, 13:114, 13:114])
-        torch.testing.assert_close(batched[turn], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(sampled[turn], expected, rtol=1e-4, atol=1e-6)
         expected = torch.sigmoid(output.presence_logits[:, 0])
-        torch.testing.assert_close(batched_presence[turn], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(sampled_presence[turn], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_passes_of_a_full_batch_are_to_the_bit_those_of_a_seeded_loop(
+    make_segmenter, images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salt.infer.uncertainty.BATCH_SIZE", len(images))
+    model = make_segmenter()
+    torch.manual_seed(4)
+    sampled, _ = sample_passes(model, images, passes=3, size=101)
+    torch.manual_seed(4)
+    with dropout_switched_on(model):
+        naive = [torch.sigmoid(crop(model(images).mask_logits, 101))[:, 0] for _ in range(3)]
+    assert torch.equal(sampled, torch.stack(naive))
+
+
+def test_only_what_lies_behind_the_first_site_runs_more_than_once(make_segmenter, images) -> None:
+    model = make_segmenter()  # late: one block behind the first site
+    runs = dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2", "blocks.3", "head"], 0)
+    modules = [model.encoder, model.pyramid, *(model.decoder.blocks[i] for i in (0, 2, 3))]
+    for name, module in zip(runs, [*modules, model.mask_head], strict=True):
+
+        def count(_, inputs, __, name=name) -> None:
+            runs[name] += len(inputs[0])
+
+        module.register_forward_hook(count)
+    sample_passes(model, images, passes=20, size=101)
+    assert runs == dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2"], 3) | {
+        "blocks.3": 60,
+        "head": 60,
+    }
 
 
 def test_sampling_leaves_the_model_as_it_was(make_segmenter, images) -> None:
@@ -166,8 +202,8 @@ def test_a_model_without_dropout_cannot_disagree_with_itself(make_segmenter, ima
 def test_flipped_passes_land_on_the_plain_ones(make_segmenter, images) -> None:
     model = make_segmenter()
     # a network that answers pixel by pixel has nothing to say about mirroring
-    model.encode = lambda tiles: [tiles]
-    model.decode = lambda features: Segmentation(features[0][:, 1:2], None)
+    model.settle = lambda tiles: tiles
+    model.finish = lambda tiles: Segmentation(tiles[:, 1:2], None)
     plain = sample_views(model, images, passes=1, size=101, flip=False)
     both = sample_views(model, images, passes=1, size=101, flip=True)
     torch.testing.assert_close(both.mean, plain.mean)
