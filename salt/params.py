@@ -156,6 +156,8 @@ class Threshold(Section):
     candidates: Positive
     minimum_sizes: Annotated[list[Count], Field(min_length=1)]
     presence_gates: Annotated[list[Share], Field(min_length=1)]
+    minimum_components: Annotated[list[Count], Field(min_length=1)]
+    fill_holes: Annotated[list[Count], Field(min_length=1)]
 
 
 class Report(Section):
