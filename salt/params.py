@@ -149,7 +149,13 @@ class Refine(Section):
 
 
 class Ensemble(Section):
-    tta: Literal["flip", "none"]
+    tta: Literal["none", "flip", "flip_shift"]
+    average: Literal["probability", "logit"]
+    weights: Literal["equal", "fitted"]
+
+
+class Postprocess(Section):
+    crf_iterations: Count
 
 
 class Threshold(Section):
@@ -188,6 +194,7 @@ class Params(Section):
     uncertainty: Uncertainty
     refine: Refine
     ensemble: Ensemble
+    postprocess: Postprocess
     threshold: Threshold
     report: Report
     runtime: Runtime
@@ -204,6 +211,16 @@ class Params(Section):
             raise ValueError(
                 f"uncertainty.passes is {self.uncertainty.passes}, but without "
                 "model.decoder_dropout all passes are the same; set it above 0 or passes to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_can_be_fitted(self) -> "Params":
+        fitted = self.ensemble.weights == "fitted"
+        if fitted and (self.refine.adopt != "auto" or self.ensemble.average != "probability"):
+            raise ValueError(
+                "ensemble.weights: fitted weighs plain against refined probabilities; it needs "
+                "refine.adopt: auto and ensemble.average: probability"
             )
         return self
 

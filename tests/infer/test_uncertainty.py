@@ -10,6 +10,8 @@ from salt.dataset import open_stacks
 from salt.errors import ModelError, StoreError
 from salt.files import read_array, read_csv
 from salt.infer.uncertainty import (
+    VIEWS,
+    View,
     as_levels,
     binary_entropy,
     dropout_switched_on,
@@ -17,6 +19,7 @@ from salt.infer.uncertainty import (
     moments,
     sample_passes,
     sample_views,
+    show,
 )
 from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
@@ -199,24 +202,41 @@ def test_a_model_without_dropout_cannot_disagree_with_itself(make_segmenter, ima
         sample_passes(model, images, passes=2, size=101)
 
 
-def test_flipped_passes_land_on_the_plain_ones(make_segmenter, images) -> None:
+@pytest.mark.parametrize("tta", ["flip", "flip_shift"])
+def test_the_passes_of_every_view_land_on_the_plain_ones(make_segmenter, images, tta) -> None:
     model = make_segmenter()
-    # a network that answers pixel by pixel has nothing to say about mirroring
+    # a network that answers pixel by pixel has nothing to say about mirroring or moving
     model.settle = lambda tiles: tiles
     model.finish = lambda tiles: Segmentation(tiles[:, 1:2], None)
-    plain = sample_views(model, images, passes=1, size=101, flip=False)
-    both = sample_views(model, images, passes=1, size=101, flip=True)
-    torch.testing.assert_close(both.mean, plain.mean)
-    assert both.variance.max() < 1e-12
+    plain = sample_views(model, images, passes=1, size=101, tta="none")
+    every = sample_views(model, images, passes=1, size=101, tta=tta)
+    torch.testing.assert_close(every.mean, plain.mean)
+    assert every.variance.max() < 1e-12
 
 
 def test_views_are_the_passes_of_tile_and_mirror_image_together(make_segmenter, images) -> None:
     model = make_segmenter()
-    summary = sample_views(model, images, passes=1, size=101, flip=True)
+    summary = sample_views(model, images, passes=1, size=101, tta="flip")
     plain, _ = sample_passes(model, images, passes=1, size=101)
-    mirrored, _ = sample_passes(model, images, passes=1, size=101, mirror=True)
+    mirrored, _ = sample_passes(model, images, passes=1, size=101, view=View(mirror=True))
     torch.testing.assert_close(summary.mean, (plain[0] + mirrored[0]) / 2)
     torch.testing.assert_close(summary.variance, (plain[0] - mirrored[0]) ** 2 / 4)
+
+
+def test_views_show_the_tile_mirrored_and_moved(make_segmenter) -> None:
+    image = torch.zeros(1, 1, 8, 8)
+    image[0, 0, 2, 3] = 1
+    assert show(image, View(shift=2))[0, 0, 4, 5] == 1
+    assert show(image, View(mirror=True))[0, 0, 2, 4] == 1
+    assert show(image, View(mirror=True, shift=2))[0, 0, 4, 2] == 1
+    assert len(set(VIEWS["flip_shift"])) == 6
+
+
+def test_a_tile_is_not_moved_beyond_its_margin(make_segmenter) -> None:
+    model = make_segmenter(input_size=112, encoder="resnet10t", architecture="unet")
+    images = torch.randn(1, 3, 104, 104)
+    with pytest.raises(ModelError, match=r"moves tiles by 4 pixels.*104 leaves a margin of 1"):
+        sample_views(model, images, passes=1, size=101, tta="flip_shift")
 
 
 @pytest.mark.parametrize("part", ["oof", "test"])
@@ -260,7 +280,7 @@ def test_one_pass_without_flips_is_what_training_predicted(
         finished_project / "data/index",
         fold=0,
         passes=1,
-        flip=False,
+        tta="none",
         precision="fp32",
         device=torch.device("cpu"),
         out=tmp_path,
@@ -273,7 +293,7 @@ def test_one_pass_without_flips_is_what_training_predicted(
 
 def test_the_test_maps_come_from_the_test_tiles(finished_project: Path, tmp_path: Path) -> None:
     train, data = finished_project / "data/train/0", finished_project / "data"
-    settings = {"passes": 1, "flip": True, "precision": "fp32", "device": torch.device("cpu")}
+    settings = {"passes": 1, "tta": "flip", "precision": "fp32", "device": torch.device("cpu")}
     measure_fold(train, data / "ingest", data / "index", fold=0, out=tmp_path, **settings)
     store, stacks = open_stacks(data / "ingest", data / "index", width=3)
     expected, _ = predict(load_model(train), store.images, stacks[24:], flip=True)
