@@ -86,6 +86,7 @@ class Model(Section):
     encoder_weights: str
     decoder_channels: Annotated[list[Positive], Field(min_length=2)]
     decoder_dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout_sites: Literal["early", "late", "head"]
     attention: Literal["scse", "none"]
     presence_head: bool
     input_size: Annotated[int, Field(ge=101)]
@@ -225,7 +226,13 @@ class Refine(Section):
 
 
 class Ensemble(Section):
-    tta: Literal["flip", "none"]
+    tta: Literal["none", "flip", "flip_shift"]
+    average: Literal["probability", "logit"]
+    weights: Literal["equal", "fitted"]
+
+
+class Postprocess(Section):
+    crf_iterations: Count
 
 
 class Postprocess(Section):
@@ -237,6 +244,8 @@ class Threshold(Section):
     candidates: Positive
     minimum_sizes: Annotated[list[Count], Field(min_length=1)]
     presence_gates: Annotated[list[Share], Field(min_length=1)]
+    minimum_components: Annotated[list[Count], Field(min_length=1)]
+    fill_holes: Annotated[list[Count], Field(min_length=1)]
 
 
 class Report(Section):
@@ -286,6 +295,16 @@ class Params(Section):
             raise ValueError(
                 f"uncertainty.passes is {self.uncertainty.passes}, but without "
                 "model.decoder_dropout all passes are the same; set it above 0 or passes to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_can_be_fitted(self) -> "Params":
+        fitted = self.ensemble.weights == "fitted"
+        if fitted and (self.refine.adopt != "auto" or self.ensemble.average != "probability"):
+            raise ValueError(
+                "ensemble.weights: fitted weighs plain against refined probabilities; it needs "
+                "refine.adopt: auto and ensemble.average: probability"
             )
         return self
 

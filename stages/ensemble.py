@@ -13,7 +13,7 @@ REFINE, OUT = Path("data/refine"), Path("data/ensemble")
 
 
 def main() -> None:
-    """Choose between plain and refined maps and average the folds."""
+    """Weigh plain and refined maps and average the folds."""
     params = load_params()
     with tracking.stage_run("ensemble", params=params.model_dump()):
         ensemble_folds(
@@ -24,6 +24,9 @@ def main() -> None:
             OUT,
             folds=params.index.folds,
             adopt=params.refine.adopt,
+            average=params.ensemble.average,
+            weights=params.ensemble.weights,
+            crf_iterations=params.postprocess.crf_iterations,
             steps=Steps(params.postprocess.extend_vertical, params.postprocess.seam_feather),
             seed=params.seed,
         )

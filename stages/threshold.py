@@ -24,6 +24,8 @@ def main() -> None:
                 candidates=params.threshold.candidates,
                 minimum_sizes=params.threshold.minimum_sizes,
                 presence_gates=params.threshold.presence_gates,
+                minimum_components=params.threshold.minimum_components,
+                fill_holes=params.threshold.fill_holes,
             ),
             seed=params.seed,
         )

@@ -28,7 +28,7 @@ def main(fold: int) -> None:
             INDEX,
             fold=fold,
             passes=params.uncertainty.passes,
-            flip=params.ensemble.tta == "flip",
+            tta=params.ensemble.tta,
             precision=params.train.precision,
             device=device,
             out=OUT / str(fold),

@@ -215,3 +215,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path):
     path.write_text("- 1\n")
     with pytest.raises(ParameterError, match="got list"):
         load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("refine", "adopt", "always"), ("ensemble", "average", "logit")]
+)
+def test_fitted_weights_need_both_maps_and_probabilities(content, section, key, value):
+    content["ensemble"]["weights"] = "fitted"
+    parse_params(content)
+    content[section][key] = value
+    assert "ensemble.weights: fitted" in refusal(content)

@@ -1,11 +1,13 @@
 """Join the folds: out-of-fold maps in store order, test maps averaged over folds.
 
-Whether the refined maps replace the unrefined ones is decided for each fold by the *other*
-folds' gain, so that no tile's score decides about itself; for test tiles by all folds'. What
-is adopted then passes through the sections' post-processing (see `salt.infer.sections`).
+Whether the refined maps replace the unrefined ones, or how much they weigh beside them, is
+decided for each fold by the *other* folds, so that no tile's score decides about itself; for
+test tiles by all folds. What is adopted may be smoothed by the image (`salt.infer.crf`) and then
+passes through the sections' post-processing (`salt.infer.sections`).
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from tqdm import tqdm
 
 from salt.errors import StoreError
 from salt.files import new_array, write_array, write_csv, write_json
+from salt.infer.blending import average_maps, brier_products, fit_weights
+from salt.infer.crf import smooth_by_image
 from salt.infer.postprocess import Steps
 from salt.infer.rule import DEFAULT_RULE, apply_rule
 from salt.infer.sections import measure_steps, process_out_of_fold, process_test
-from salt.maps import LN2, FoldMaps, open_maps, open_probability
+from salt.maps import LN2, open_maps, open_probability
 from salt.metrics import Gain, paired_gain, tile_scores
 from salt.neighbours.mosaics import read_layout
 from salt.neighbours.sections import Layout
@@ -28,6 +32,8 @@ from salt.store import TileStore, open_store
 
 RESAMPLES = 2000
 CHUNK = 256  # tiles averaged at a time: memory does not grow with tiles or members
+Blend = Callable[[Iterable[np.ndarray], list[float], np.ndarray], np.ndarray]
+"""Members' maps of the tiles in the store's rows, and their weights -> final maps."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,37 @@ def adopts(gain: Gain, adopt: str) -> bool:
     return adopt == "always" or (adopt == "auto" and gain.low > 0)
 
 
+def member_weights(
+    tiles: OutOfFold,
+    store: TileStore,
+    gains: dict[int | None, Gain],
+    adopt: str,
+    weights: str,
+) -> dict[int | None, list[float]]:
+    """Return the weights of plain and refined maps for each fold's tiles, and (None) for test.
+
+    `equal` takes the one or the other by `adopts`; `fitted` weighs both, for the lowest Brier
+    score of the other folds.
+    """
+    if weights == "equal":
+        return {
+            left_out: [0.0, 1.0] if adopts(gain, adopt) else [1.0, 0.0]
+            for left_out, gain in gains.items()
+        }
+    own = {}
+    for fold in (fold for fold in gains if fold is not None):
+        rows = np.flatnonzero(tiles.fold == fold)
+        members = [tiles.plain[rows], tiles.refined[rows]]
+        own[fold] = brier_products(members, store.masks[rows], store.ignore[rows])
+    everything = functools.reduce(lambda total, part: total.plus(part), own.values())
+    return {
+        left_out: fit_weights(
+            everything if left_out is None else everything.plus(own[left_out], -1)
+        ).tolist()
+        for left_out in gains
+    }
+
+
 def ensemble_folds(
     uncertainty: Path,
     refine: Path,
@@ -113,68 +150,107 @@ def ensemble_folds(
     *,
     folds: Sequence[int],
     adopt: str,
+    average: str,
+    weights: str,
+    crf_iterations: int,
     steps: Steps,
     seed: int,
 ) -> None:
     """Write the final probability and uncertainty maps of labelled and test tiles.
 
     Writes oof_probability.npy, oof_uncertainty.npy, oof_tiles.csv (id, fold, presence),
-    the same for `test` without fold, and summary.json (members, adoption, gains). The sections
-    of `neighbours`, the index stage's neighbours.csv, are post-processed by `steps`.
+    the same for `test` without fold, and summary.json (members, weights, gains).
+
+    Args:
+        neighbours: the index stage's neighbours.csv, whose sections are post-processed.
+        adopt: see `adopts`; average: see `average_maps`; weights: see `member_weights`;
+            crf_iterations: see `smooth_by_image`; steps: see `salt.infer.postprocess`.
     """
     store = open_store(ingest)
     layout = read_layout(neighbours, store.table["id"])
     tiles = gather_out_of_fold(store, uncertainty, refine, folds)
     gains = refinement_gains(tiles, store, folds, seed)
-    use_refined = adopts(gains[None], adopt)
-    refined_in = {fold: adopts(gains[fold], adopt) for fold in folds}
+    shares = member_weights(tiles, store, gains, adopt, weights)
+    members = open_test_maps(store, uncertainty, refine, folds)
+
+    def blend(maps: Iterable[np.ndarray], share: list[float], rows: np.ndarray) -> np.ndarray:
+        return smooth_by_image(
+            average_maps(maps, share, average), store.images[rows], crf_iterations
+        )
+
     own_test_maps = {
-        fold: open_test_maps(store, uncertainty, refine, [fold], refined_in[fold])[1][0]
-        for fold in folds
+        fold: BlendedMaps(member, shares[fold], blend, len(store.masks))
+        for fold, member in zip(folds, members, strict=True)
     }
-    members, maps = open_test_maps(store, uncertainty, refine, folds, use_refined)
-    adopted = _adopted(tiles, refined_in)
-    processed = process_out_of_fold(adopted, tiles.fold, own_test_maps, layout, steps)
-    _write_out_of_fold(tiles, processed, store, out)
-    _write_test(store, members, maps, layout, steps, out)
-    effects = measure_steps(
-        adopted, tiles.presence, tiles.fold, own_test_maps, store, layout, steps, seed
-    )
-    summary = _summary(folds, adopt, gains, use_refined) | {"postprocessing": effects}
+    blended = _blend_out_of_fold(tiles, shares, blend)
+    informed = (tiles.fold, own_test_maps)
+    _write_out_of_fold(tiles, process_out_of_fold(blended, *informed, layout, steps), store, out)
+    _write_test(store, members, shares[None], blend, layout, steps, out)
+    effects = measure_steps(blended, tiles.presence, *informed, store, layout, steps, seed)
+    summary = _summary(folds, adopt, average, gains, shares) | {"postprocessing": effects}
     write_json(out / "summary.json", summary)
 
 
+@dataclass(frozen=True)
+class MemberMaps:
+    """One fold's test maps, memory-mapped: plain, refined [n, S, S], and presence [n]."""
+
+    plain: np.ndarray
+    refined: np.ndarray
+    presence: np.ndarray
+
+
+@dataclass(frozen=True)
+class BlendedMaps:
+    """One member's test maps [S, S] as they are blended for its own fold, made when asked for."""
+
+    member: MemberMaps
+    share: list[float]
+    blend: Blend
+    first_row: int
+
+    def __getitem__(self, tile: int) -> np.ndarray:
+        maps = (array[tile][None] for array in (self.member.plain, self.member.refined))
+        return self.blend(maps, self.share, np.array([self.first_row + tile]))[0]
+
+
 def open_test_maps(
-    store: TileStore, uncertainty: Path, refine: Path, folds: Sequence[int], use_refined: bool
-) -> tuple[list[FoldMaps], list[np.ndarray]]:
-    """Return the folds' test maps and, of each fold, the probability to average.
+    store: TileStore, uncertainty: Path, refine: Path, folds: Sequence[int]
+) -> list[MemberMaps]:
+    """Open the folds' test maps, the ensemble's members.
 
     Raises:
-        StoreError: a fold's tiles are not the store's test tiles in order.
+        StoreError: a fold is named twice, or its tiles are not the store's test tiles in order.
     """
+    if len(set(folds)) < len(folds):
+        raise StoreError(
+            f"members {list(folds)}; expected each fold once. Remove the one named twice."
+        )
     expected = list(store.unlabelled["id"])
-    members = [open_maps(uncertainty / str(fold), "test") for fold in folds]
-    maps = []
-    for fold, member in zip(folds, members, strict=True):
-        ids, probability = member.ids, member.mean
-        if use_refined:
-            ids, probability, _ = open_probability(refine / str(fold), "test")
-        if member.ids != expected or ids != expected:
+    members = []
+    for fold in folds:
+        plain = open_maps(uncertainty / str(fold), "test")
+        ids, refined, _ = open_probability(refine / str(fold), "test")
+        if plain.ids != expected or ids != expected:
             raise StoreError(
                 f"fold {fold} predicted {len(ids)} test tiles that are not the store's "
                 f"{len(expected)} in order. Rerun its uncertainty and refine stages with "
                 "`dvc repro -f`."
             )
-        maps.append(probability)
-    return members, maps
+        members.append(MemberMaps(plain.mean, refined, plain.presence))
+    return members
 
 
-def _adopted(tiles: OutOfFold, refined_in: dict[int, bool]) -> np.ndarray:
-    adopted = tiles.plain.copy()
-    for fold, use_refined in refined_in.items():
-        if use_refined:
-            adopted[tiles.fold == fold] = tiles.refined[tiles.fold == fold]
-    return adopted
+def _blend_out_of_fold(
+    tiles: OutOfFold, shares: dict[int | None, list[float]], blend: Blend
+) -> np.ndarray:
+    probability = np.empty_like(tiles.plain)
+    for start in range(0, len(tiles.fold), CHUNK):
+        for fold in np.unique(tiles.fold[start : start + CHUNK]).tolist():
+            rows = start + np.flatnonzero(tiles.fold[start : start + CHUNK] == fold)
+            maps = (array[rows] for array in (tiles.plain, tiles.refined))
+            probability[rows] = blend(maps, shares[fold], rows)
+    return probability
 
 
 def _write_out_of_fold(
@@ -189,13 +265,14 @@ def _write_out_of_fold(
 
 def _write_test(
     store: TileStore,
-    members: list[FoldMaps],
-    maps: list[np.ndarray],
+    members: list[MemberMaps],
+    share: list[float],
+    blend: Blend,
     layout: Layout,
     steps: Steps,
     out: Path,
 ) -> None:
-    ids = list(store.unlabelled["id"])
+    ids, rows = list(store.unlabelled["id"]), store.unlabelled["row"].to_numpy()
     shape = (len(ids), *store.images.shape[1:])
     with (
         new_array(out / "test_probability.npy", shape, np.float16) as probability,
@@ -204,7 +281,8 @@ def _write_test(
     ):
         for start in range(0, len(ids), CHUNK):
             chunk = slice(start, start + CHUNK)
-            mean = np.mean([member[chunk].astype(np.float32) for member in maps], axis=0)
+            maps = (array[chunk] for member in members for array in (member.plain, member.refined))
+            mean = blend(maps, share * len(members), rows[chunk])
             probability[chunk] = mean
             levels[chunk] = np.rint(_entropy(mean) / LN2 * 255)
             progress.update(len(mean))
@@ -221,19 +299,26 @@ def _entropy(probability: np.ndarray) -> np.ndarray:
 
 
 def _summary(
-    folds: Sequence[int], adopt: str, gains: dict[int | None, Gain], use_refined: bool
+    folds: Sequence[int],
+    adopt: str,
+    average: str,
+    gains: dict[int | None, Gain],
+    shares: dict[int | None, list[float]],
 ) -> dict[str, Any]:
-    def as_dict(gain: Gain) -> dict[str, Any]:
+    def as_dict(left_out: int | None) -> dict[str, Any]:
+        gain = gains[left_out]
         return {
             "gain": round(gain.mean, 6),
             "interval": [round(gain.low, 6), round(gain.high, 6)],
-            "refined": adopts(gain, adopt),
+            "refined": shares[left_out][1] > 0,
+            "weights": dict(zip(("plain", "refined"), shares[left_out], strict=True)),
         }
 
     return {
         "members": list(folds),
         "adopt": adopt,
-        "refined": use_refined,
-        "refinement_gain": as_dict(gains[None]),
-        "decided_by_other_folds": {str(fold): as_dict(gains[fold]) for fold in folds},
+        "average": average,
+        "refined": shares[None][1] > 0,
+        "refinement_gain": as_dict(None),
+        "decided_by_other_folds": {str(fold): as_dict(fold) for fold in folds},
     }

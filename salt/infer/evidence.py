@@ -2,15 +2,18 @@
 
 One histogram of a tile's probabilities, split by truth, gives intersection, union and
 area at every threshold. Minimum sizes and presence gates need no more: they only switch
-between that tile's score and the score of an empty mask.
+between that tile's score and the score of an empty mask. Small components and holes change
+the histogram itself; `salt.infer.shapes` cleans them out of all thresholds at once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from salt.errors import StoreError
 from salt.infer.rule import HIGHEST_BITS, Grid, Rule, cutoff_bits, keeps_mask, probability_bits
+from salt.infer.shapes import clean_levels
 from salt.metrics import FULL_TENTHS, score_in_tenths
 
 _TILES_AT_ONCE = 32  # keeps the histogram codes inside the cache
@@ -22,8 +25,8 @@ class Evidence:
 
     Attributes:
         grid: the rules in question.
-        tenths: int64 [n, T], ten times the score of the thresholded mask.
-        areas: int64 [n, T], pixels of the thresholded mask, ignored ones included.
+        tenths: int16 [C, F, n, T], ten times the score of the thresholded, cleaned mask.
+        areas: int32 [C, F, n, T], pixels of that mask, ignored ones included.
         empty_tenths: int64 [n], ten times the score of an empty mask.
         presence: float64 [n], NaN where unknown.
     """
@@ -36,9 +39,12 @@ class Evidence:
 
     def scores(self, rule: Rule) -> np.ndarray:
         """Return the score of each tile, float64 [n], under a rule of the grid."""
+        size = np.flatnonzero(self.grid.minimum_components == rule.minimum_component)[0]
+        holes = np.flatnonzero(self.grid.fill_holes == rule.fill_holes)[0]
         column = np.flatnonzero(self.grid.thresholds == rule.threshold)[0]
-        kept = keeps_mask(self.areas[:, column], self.presence, rule)
-        return np.where(kept, self.tenths[:, column], self.empty_tenths) / FULL_TENTHS
+        kept = keeps_mask(self.areas[size, holes, :, column], self.presence, rule)
+        tenths = self.tenths[size, holes, :, column]
+        return np.where(kept, tenths, self.empty_tenths) / FULL_TENTHS
 
 
 def gather_evidence(
@@ -61,24 +67,51 @@ def gather_evidence(
         StoreError: the arrays differ in shape, or probabilities are not float16 in [0, 1].
     """
     _require_same_tiles(probability, presence, truths, ignore)
-    bins = len(grid.thresholds) + 1
-    level_of = np.searchsorted(
-        cutoff_bits(grid.thresholds), np.arange(HIGHEST_BITS + 1), side="right"
-    )
-    tenths, areas = np.empty((2, len(probability), bins - 1), np.int64)
+    level_of = _levels_of_bits(grid.thresholds)
+    shape = (len(grid.minimum_components), len(grid.fill_holes), len(probability))
+    tenths = np.empty((*shape, len(grid.thresholds)), np.int16)
+    areas = np.empty(tenths.shape, np.int32)
     empty_tenths = np.empty(len(probability), np.int64)
     for start in range(0, len(probability), _TILES_AT_ONCE):
-        part = slice(start, start + _TILES_AT_ONCE)
+        part = np.s_[start : start + _TILES_AT_ONCE]
         kinds = np.asarray(truths[part], np.uint8)  # 0 background, 1 salt, 2 ignored
         if ignore is not None:
             kinds = np.where(ignore[part], np.uint8(2), kinds)
-        counts = _pixels_reaching(level_of[probability_bits(probability[part])], kinds, bins)
-        background, salt, ignored = counts.transpose(1, 0, 2)  # [tiles, T] each
+        levels = np.take(level_of, probability_bits(probability[part]))
+        for place, cleaned in _every_cleaning(levels, grid):
+            tenths[*place, part], areas[*place, part] = _score_thresholds(
+                cleaned, kinds, len(grid.thresholds)
+            )
         true = np.count_nonzero(kinds == 1, axis=(1, 2))
-        tenths[part] = score_in_tenths(salt, true[:, None] + background)
-        areas[part] = background + salt + ignored
         empty_tenths[part] = score_in_tenths(np.zeros_like(true), true)
     return Evidence(grid, tenths, areas, empty_tenths, np.asarray(presence, np.float64))
+
+
+def _levels_of_bits(thresholds: np.ndarray) -> np.ndarray:
+    """Return for each bit pattern of a probability how many ascending thresholds it reaches."""
+    patterns = np.arange(HIGHEST_BITS + 1)
+    levels = np.searchsorted(cutoff_bits(thresholds), patterns, side="right")
+    return levels.astype(np.min_scalar_type(len(thresholds)))
+
+
+def _every_cleaning(levels: np.ndarray, grid: Grid) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yield (minimum component's index, holes' index) and the maps [n, H, W] it leaves."""
+    if not grid.minimum_components.any() and not grid.fill_holes.any():
+        yield (0, 0), levels
+        return
+    cleaned = clean_levels(levels, grid.minimum_components, grid.fill_holes)
+    for place in np.ndindex(*cleaned.shape[:2]):
+        yield place, cleaned[place]
+
+
+def _score_thresholds(
+    levels: np.ndarray, kinds: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return tenths and areas of every tile at every threshold, [n, T] each."""
+    counts = _pixels_reaching(levels, kinds, thresholds + 1)
+    background, salt, ignored = counts.transpose(1, 0, 2)  # [n, T] each
+    true = np.count_nonzero(kinds == 1, axis=(1, 2))
+    return score_in_tenths(salt, true[:, None] + background), background + salt + ignored
 
 
 def _pixels_reaching(levels: np.ndarray, kinds: np.ndarray, bins: int) -> np.ndarray:
@@ -87,8 +120,9 @@ def _pixels_reaching(levels: np.ndarray, kinds: np.ndarray, bins: int) -> np.nda
     `levels` [n, H, W] says how many of the ascending thresholds a pixel reaches, so a
     histogram over it, summed from the top, counts for every threshold at once.
     """
-    tiles = np.arange(len(levels))[:, None, None]
-    codes = (tiles * 3 + kinds) * bins + levels
+    small = np.min_scalar_type(3 * bins)  # narrow integers are quick to add
+    codes = (levels.astype(small) + kinds * small.type(bins)).astype(np.intp)
+    codes += np.arange(0, len(levels) * 3 * bins, 3 * bins)[:, None, None]
     histogram = np.bincount(codes.ravel(), minlength=len(levels) * 3 * bins)
     reaching = histogram.reshape(-1, 3, bins)[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
     return reaching[:, :, 1:]

@@ -1,8 +1,9 @@
 """The decision rule: what turns a tile's probabilities into a mask.
 
-A pixel is salt where probability >= threshold. The whole mask becomes empty if it has
-fewer than `minimum_size` pixels, or if the tile's presence probability is below
-`presence_gate`: everything below its bound is dropped. A tile without a presence
+A pixel is salt where probability >= threshold. Components of fewer than `minimum_component`
+pixels are removed, then holes of up to `fill_holes` pixels filled. The whole mask becomes
+empty if it has fewer than `minimum_size` pixels then, or if the tile's presence probability
+is below `presence_gate`: everything below its bound is dropped. A tile without a presence
 probability (NaN) passes every gate.
 
 Probabilities are float16 as stored, and compared by their bit patterns: for numbers that
@@ -10,11 +11,13 @@ are not negative those order like the numbers. (NumPy would round a Python float
 float16 before comparing, and so move the threshold.)
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from salt.errors import StoreError
+from salt.infer.shapes import clean_masks
 
 HIGHEST_BITS = int(np.float16(1).view(np.uint16))  # of a probability
 
@@ -26,6 +29,8 @@ class Rule:
     threshold: float
     minimum_size: int
     presence_gate: float
+    minimum_component: int = 0
+    fill_holes: int = 0
 
 
 DEFAULT_RULE = Rule(threshold=0.5, minimum_size=0, presence_gate=0.0)
@@ -39,21 +44,31 @@ class Grid:
         thresholds: float64 [T], in (0, 1).
         minimum_sizes: int64 [S], pixels.
         presence_gates: float64 [G], in [0, 1].
+        minimum_components, fill_holes: int64 [C], [F], pixels.
     """
 
     thresholds: np.ndarray
     minimum_sizes: np.ndarray
     presence_gates: np.ndarray
+    minimum_components: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    fill_holes: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @classmethod
     def spanning(
-        cls, candidates: int, minimum_sizes: list[int], presence_gates: list[float]
+        cls,
+        candidates: int,
+        minimum_sizes: Sequence[int],
+        presence_gates: Sequence[float],
+        minimum_components: Sequence[int] = (0,),
+        fill_holes: Sequence[int] = (0,),
     ) -> "Grid":
         """Space `candidates` thresholds evenly in the open interval (0, 1)."""
         return cls(
             np.arange(1, candidates + 1) / (candidates + 1),
             np.unique(np.asarray(minimum_sizes, np.int64)),
             np.unique(np.asarray(presence_gates, np.float64)),
+            np.unique(np.asarray(minimum_components, np.int64)),
+            np.unique(np.asarray(fill_holes, np.int64)),
         )
 
 
@@ -66,6 +81,7 @@ def apply_rule(probability: np.ndarray, presence: np.ndarray, rule: Rule) -> np.
         StoreError: probabilities are not float16 in [0, 1].
     """
     masks = probability_bits(probability) >= cutoff_bits(np.array([rule.threshold]))[0]
+    masks = clean_masks(masks, rule.minimum_component, rule.fill_holes)
     areas = np.count_nonzero(masks, axis=(1, 2))
     masks &= keeps_mask(areas, np.asarray(presence, np.float64), rule)[:, None, None]
     return masks.view(np.uint8)

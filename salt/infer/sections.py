@@ -15,7 +15,8 @@ continues the true mask above it. Vertical masks are continued downwards only, s
 label never reaches its map; labels of its fold do, which is why it is measured, not applied.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,7 +31,15 @@ RESAMPLES = 2000
 TRIAL_FEATHER = 8  # pixels; what is measured where the setting is 0
 EXTEND = Steps(extend_vertical=True)
 
-TestMaps = dict[int, np.ndarray]  # of each fold, its own network's maps of the t test tiles
+
+class MapSource(Protocol):
+    """Maps of the t test tiles, an array or made when asked for."""
+
+    def __getitem__(self, tile: int, /) -> Any:
+        """Return one tile's map [H, W]."""
+
+
+TestMaps = Mapping[int, MapSource]  # of each fold, its own network's
 
 
 def process_out_of_fold(
@@ -123,7 +132,7 @@ def measure_steps(
     return effects
 
 
-def _reader(labelled: np.ndarray, test: np.ndarray) -> MapReader:
+def _reader(labelled: np.ndarray, test: MapSource) -> MapReader:
     def read(tiles: np.ndarray) -> np.ndarray:
         border = len(labelled)
         return np.stack([labelled[t] if t < border else test[t - border] for t in tiles])

@@ -1,9 +1,11 @@
 """The submission: one row `id,rle_mask` per test tile, exactly the sample's ids in its order.
 
-`python -m salt.infer.submission FILE SAMPLE` validates any submission, .csv or .csv.gz,
-and says which row breaks the competition's format.
+`python -m salt.infer.submission FILE [SAMPLE]` validates any submission, .csv or .csv.gz,
+and says which row breaks the competition's format; with `--upload -m MESSAGE` it then submits
+the file through Kaggle's own client.
 """
 
+import argparse
 import csv
 import gzip
 import io
@@ -23,10 +25,12 @@ from salt.files import read_array, read_csv, write_json, write_text
 from salt.infer.drift import coverage_statistics, drift_warnings
 from salt.infer.rule import Rule, apply_rule
 from salt.infer.threshold import read_rule
+from salt.infer.upload import upload
 from salt.rle import decode, encode
 from salt.store import TILE_SIZE, TRAIN
 
 HEADER = ["id", "rle_mask"]
+SAMPLE = Path("data/ingest/sample_submission.csv")
 _TILES_AT_ONCE = 256  # 5 MB of probabilities
 
 
@@ -229,22 +233,25 @@ def _check_unique(rows: list[Row], name: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Validate a submission and print how much salt it holds.
+    """Validate a submission, print how much salt it holds, and upload it if asked to.
 
     Raises:
-        SubmissionError: the submission is not valid, or the arguments are wrong.
+        SubmissionError: the submission is not valid, or the upload failed.
+        MissingPackageError: there is no client to upload with.
     """
-    if len(arguments) != 2:
-        raise SubmissionError(
-            f"{len(arguments)} arguments; expected a submission and the sample. "
-            "Use python -m salt.infer.submission FILE SAMPLE."
-        )
-    coverage = validate_submission(Path(arguments[0]), Path(arguments[1]))
-    statistics = coverage_statistics(coverage)
+    parser = argparse.ArgumentParser(prog="python -m salt.infer.submission")
+    parser.add_argument("file", type=Path, help="the submission, .csv or .csv.gz")
+    parser.add_argument("sample", type=Path, nargs="?", default=SAMPLE, help=f"default {SAMPLE}")
+    parser.add_argument("--upload", action="store_true", help="submit it to Kaggle if it is valid")
+    parser.add_argument("-m", "--message", default="", help="the upload's description")
+    options = parser.parse_args(arguments)
+    statistics = coverage_statistics(validate_submission(options.file, options.sample))
     print(
-        f"{arguments[0]}: valid; {statistics['tiles']} rows, {statistics['empty_share']:.1%} "
+        f"{options.file}: valid; {statistics['tiles']} rows, {statistics['empty_share']:.1%} "
         f"without salt, {statistics['mean_coverage']:.1%} of all pixels salt"
     )
+    if options.upload:
+        print(upload(options.file, options.message))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Choose the decision rule (threshold, minimum size, presence gate) for the score itself.
+"""Choose the decision rule for the score itself, all its settings jointly.
 
 Scores are summed as integer tenths, so equal rules tie exactly. No tile is scored with a
 rule it helped to choose: each fold gets the best rule of the other folds. The rule for
@@ -23,6 +23,7 @@ from salt.store import TileStore, open_store
 
 RESAMPLES = 2000  # behind each interval: its ends then wobble by 3 % of its half-width
 _TILES_AT_ONCE = 64
+_COUNTS = ("minimum_size", "minimum_component", "fill_holes")
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def read_rule(path: Path) -> Rule:
         return _checked_rule(**content)
     except (TypeError, ValueError):
         raise StoreError(
-            f"{path}: got {content!r}; expected a threshold and a presence_gate from 0 to 1 and a "
-            "minimum_size of 0 or more pixels. Rerun the threshold stage."
+            f"{path}: got {content!r}; expected a threshold and a presence_gate from 0 to 1, and "
+            f"{', '.join(_COUNTS)} of 0 or more pixels. Rerun the threshold stage."
         ) from None
 
 
@@ -97,7 +98,7 @@ def choose_rule(evidence: Evidence, folds: np.ndarray) -> Choice:
             f"out-of-fold tiles come from folds {names.tolist()}; expected at least two, because "
             "each fold is scored with a rule chosen on the others. Rerun the ensemble stage."
         )
-    totals = _total_tenths(evidence, folds == names[:, None])  # [F, S, G, T]
+    totals = _total_tenths(evidence, folds == names[:, None])  # [N, C, F, S, G, T]
     scores = np.empty(len(folds))
     fold_rules = {}
     for name, own in zip(names.tolist(), totals, strict=True):
@@ -108,45 +109,51 @@ def choose_rule(evidence: Evidence, folds: np.ndarray) -> Choice:
     return Choice(rule, float(evidence.scores(rule).mean()), fold_rules, scores)
 
 
-def _checked_rule(threshold: float, minimum_size: int, presence_gate: float) -> Rule:
-    possible = 0 < threshold < 1 and 0 <= presence_gate <= 1 and minimum_size >= 0
-    if not possible or int(minimum_size) != minimum_size:
+def _checked_rule(threshold: float, presence_gate: float, **counts: int) -> Rule:
+    possible = 0 < threshold < 1 and 0 <= presence_gate <= 1 and set(counts) == set(_COUNTS)
+    if not possible or any(count < 0 or int(count) != count for count in counts.values()):
         raise ValueError
-    return Rule(float(threshold), int(minimum_size), float(presence_gate))
+    whole = {name: int(count) for name, count in counts.items()}
+    return Rule(float(threshold), presence_gate=float(presence_gate), **whole)
 
 
 def _total_tenths(evidence: Evidence, members: np.ndarray) -> np.ndarray:
-    """Sum the tenths of each group of tiles under every rule: int64 [F, S, G, T].
+    """Sum the tenths of each group of tiles under every rule: int64 [N, C, F, S, G, T].
 
-    `members` is bool [F, n]. A rule changes a tile from its empty score to that of its
-    mask, so the groups' sums of that change are one matrix product per minimum size.
+    `members` is bool [N, n]. A rule changes a tile from its empty score to that of its
+    mask, so the groups' sums of that change are one matrix product per shape and size.
     """
     grid = evidence.grid
     passes = ~(evidence.presence < grid.presence_gates[:, None])  # [G, n]
-    groups = (members[:, None] & passes).reshape(-1, members.shape[1])  # [F * G, n]
-    change = evidence.tenths - evidence.empty_tenths[:, None]  # [n, T]
-    totals = [
-        groups.astype(np.float64) @ np.where(evidence.areas >= size, change, 0)
-        for size in grid.minimum_sizes
-    ]
-    by_size = np.stack(totals).reshape(len(totals), len(members), len(passes), -1)
+    groups = (members[:, None] & passes).reshape(-1, members.shape[1])  # [N * G, n]
+    shapes = evidence.tenths.shape[:2]
+    totals = np.empty((*shapes, len(grid.minimum_sizes), len(groups), len(grid.thresholds)))
+    for place in np.ndindex(*shapes):
+        change = evidence.tenths[place] - evidence.empty_tenths[:, None]  # [n, T]
+        for size, pixels in enumerate(grid.minimum_sizes):
+            kept = np.where(evidence.areas[place] >= pixels, change, 0)
+            totals[place][size] = groups.astype(np.float64) @ kept
+    by_group = totals.reshape(*totals.shape[:3], len(members), len(passes), -1)
     base = members.astype(np.int64) @ evidence.empty_tenths
-    return by_size.transpose(1, 0, 2, 3).astype(np.int64) + base[:, None, None, None]
+    return np.moveaxis(by_group, 3, 0).astype(np.int64) + base.reshape(-1, 1, 1, 1, 1, 1)
 
 
 def _best_rule(totals: np.ndarray, grid: Grid) -> Rule:
-    """Return the rule of the highest total [S, G, T].
+    """Return the rule of the highest total [C, F, S, G, T].
 
-    Of equal rules the smallest size wins, then the lowest gate, which interfere least;
-    of equal thresholds the middle of their longest run, which is safest from its edges.
+    Of equal rules the smallest component wins, then the smallest holes and size, then the
+    lowest gate, which interfere least; of equal thresholds the middle of their longest run,
+    which is safest from its edges.
     """
     best = totals == totals.max()
-    size, gate = np.argwhere(best.any(axis=2))[0]
-    column = _middle_of_longest_run(np.flatnonzero(best[size, gate]))
+    component, holes, size, gate = np.argwhere(best.any(axis=-1))[0]
+    column = _middle_of_longest_run(np.flatnonzero(best[component, holes, size, gate]))
     return Rule(
-        float(grid.thresholds[column]),
-        int(grid.minimum_sizes[size]),
-        float(grid.presence_gates[gate]),
+        threshold=float(grid.thresholds[column]),
+        minimum_size=int(grid.minimum_sizes[size]),
+        presence_gate=float(grid.presence_gates[gate]),
+        minimum_component=int(grid.minimum_components[component]),
+        fill_holes=int(grid.fill_holes[holes]),
     )
 
 

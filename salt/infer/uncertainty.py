@@ -1,13 +1,16 @@
 """Monte Carlo dropout (Gal and Ghahramani 2016, arXiv:1506.02142): mean and uncertainty maps.
 
 Only the named dropout sites are random; batch norm and all else stay in evaluation mode.
-Every site lies in the decoder, so the encoder runs once and T decoder passes run as a batch.
+What lies before the first site is the same in every pass and runs once; what lies behind it
+runs T times, in batches. With s the share of a pass that lies behind the first site, T passes
+cost 1 + (T - 1) s; `benchmarks/mc_dropout.py` measures both.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +23,12 @@ from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.precision import autocast
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
-from salt.models.segmenter import Segmenter, load_model
+from salt.models.segmenter import Segmentation, Segmenter, Settled, load_model
+from salt.padding import margins
+
+MAPS_AT_ONCE = (
+    1024  # probability maps held at once, tiles times views times passes: 42 MB and a few copies
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,12 @@ class Moments:
 
 def binary_entropy(probability: torch.Tensor) -> torch.Tensor:
     """Return -p ln p - (1 - p) ln (1 - p), 0 at 0 and 1; same shape."""
-    return torch.special.entr(probability) + torch.special.entr(1 - probability)
+    return -(_p_log_p(probability) + _p_log_p(1 - probability))
+
+
+def _p_log_p(p: torch.Tensor) -> torch.Tensor:
+    """Return p ln p, 0 at 0; many times faster than `torch.special.entr`, which is a loop."""
+    return p * p.clamp(min=torch.finfo(p.dtype).tiny).log()
 
 
 def moments(probability: torch.Tensor, presence: torch.Tensor) -> Moments:
@@ -85,36 +98,88 @@ def dropout_switched_on(model: Segmenter) -> Iterator[None]:
         model.eval()
 
 
+class View(NamedTuple):
+    """A way to show a padded tile: mirrored or not, and moved right and down by pixels."""
+
+    mirror: bool = False
+    shift: int = 0
+
+
+PLAIN = View()
+SHIFT = 4  # pixels: a quarter of the coarsest feature's side
+VIEWS = {
+    "none": (PLAIN,),
+    "flip": (PLAIN, View(mirror=True)),
+    "flip_shift": tuple(View(m, s) for m in (False, True) for s in (0, -SHIFT, SHIFT)),
+}
+
+
+def show(images: torch.Tensor, view: View) -> torch.Tensor:
+    """Return padded images [B, C, P, P] as the view shows them; what leaves comes in opposite."""
+    shown = images.roll((view.shift, view.shift), (-2, -1)) if view.shift else images
+    return shown.flip(-1) if view.mirror else shown
+
+
+def unshow(output: Segmentation, view: View) -> Segmentation:
+    """Put a view's output back in place; to be done before cropping, for margins are unequal."""
+    placed = mirrored(output) if view.mirror else output
+    if not view.shift:
+        return placed
+    back = placed.mask_logits.roll((-view.shift, -view.shift), (-2, -1))
+    return placed._replace(mask_logits=back)
+
+
 def sample_passes(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, mirror: bool = False
+    model: Segmenter, images: torch.Tensor, passes: int, size: int, view: View = PLAIN
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
-    One pass is the plain deterministic one. More repeat the decoder alone, on features
-    repeated along the batch. With `mirror` the network sees the mirror images and its answer
-    is mirrored back.
+    One pass is the plain deterministic one. More repeat what lies behind the first dropout
+    site. The network sees the tiles as the view shows them; its answer is put back in place.
+
+    Raises:
+        ModelError: the view moves tiles further than their margin, or passes cannot differ.
     """
-    features = model.encode(images.flip(-1) if mirror else images)
+    _require_margin(size, images.shape[-1], view)
+    settled = model.settle(show(images, view))
     if passes == 1:
-        output = model.decode(features)
+        outputs = [model.finish(settled)]
     else:
         with dropout_switched_on(model):
-            output = model.decode([feature.repeat(passes, 1, 1, 1) for feature in features])
-    if mirror:
-        output = mirrored(output)
+            outputs = _random_passes(model, settled, passes)
+    outputs = [unshow(output, view) for output in outputs]
     shape = (passes, len(images))
     return (
-        probability_maps(output, size).unflatten(0, shape),
-        p_presence(output).unflatten(0, shape),
+        torch.cat([probability_maps(output, size) for output in outputs]).unflatten(0, shape),
+        torch.cat([p_presence(output) for output in outputs]).unflatten(0, shape),
     )
 
 
+def _random_passes(model: Segmenter, settled: Settled, passes: int) -> list[Segmentation]:
+    """Finish `passes` times, as many at once as keep a batch of about BATCH_SIZE."""
+    at_once = min(max(BATCH_SIZE // len(settled.decoded), 1), passes)
+    repeated = model.repeat(settled, at_once) if at_once > 1 else settled
+    outputs = [model.finish(repeated) for _ in range(passes // at_once)]
+    if passes % at_once:
+        outputs.append(model.finish(model.repeat(settled, passes % at_once)))
+    return outputs
+
+
+def _require_margin(size: int, padded: int, view: View) -> None:
+    margin = min(margins(size, padded))
+    if abs(view.shift) > margin:
+        raise ModelError(
+            f"ensemble.tta: flip_shift moves tiles by {abs(view.shift)} pixels, and "
+            f"model.input_size: {padded} leaves a margin of {margin}; expected one as wide. "
+            "Set a larger input_size, or tta: flip."
+        )
+
+
 def sample_views(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, flip: bool
+    model: Segmenter, images: torch.Tensor, passes: int, size: int, tta: str
 ) -> Moments:
-    """Pool `passes` of the tile and, with `flip`, as many of its mirror image."""
-    views = (False, True) if flip else (False,)
-    samples = [sample_passes(model, images, passes, size, mirror) for mirror in views]
+    """Pool `passes` of each view of the tiles; `tta` is one of `VIEWS`."""
+    samples = [sample_passes(model, images, passes, size, view) for view in VIEWS[tta]]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
     return moments(probability, presence)
 
@@ -126,7 +191,7 @@ def measure_fold(
     *,
     fold: int,
     passes: int,
-    flip: bool,
+    tta: str,
     precision: str,
     device: torch.device,
     out: Path,
@@ -151,7 +216,7 @@ def measure_fold(
                 out,
                 part,
                 passes=passes,
-                flip=flip,
+                tta=tta,
                 name=f"uncertainty@{fold} {part}",
             )
 
@@ -165,14 +230,14 @@ def _measure(
     part: str,
     *,
     passes: int,
-    flip: bool,
+    tta: str,
     name: str,
 ) -> None:
     size = images.shape[-1]
     shape = (len(stacks), size, size)
     presence = np.empty((len(stacks), 2), np.float32)
     device = next(model.parameters()).device
-    tiles = max(BATCH_SIZE // passes, 1)  # at a time: the decoder sees each as often as it passes
+    tiles = max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
     with (
         new_array(out / f"{part}_mean.npy", shape, np.float16) as mean,
         new_array(out / f"{part}_variance.npy", shape, np.uint8) as variance,
@@ -180,7 +245,7 @@ def _measure(
         new_array(out / f"{part}_mutual_information.npy", shape, np.uint8) as information,
     ):
         for rows, batch in device_batches(model, images, stacks, device, name, tiles):
-            summary = sample_views(model, batch, passes, size, flip)
+            summary = sample_views(model, batch, passes, size, tta)
             mean[rows] = summary.mean.cpu().numpy()
             variance[rows] = as_levels(summary.variance, MAXIMA["variance"])
             entropy[rows] = as_levels(summary.entropy, MAXIMA["entropy"])

@@ -1,4 +1,8 @@
-"""The U-Net decoder: upsample, concatenate the skip, convolve, recalibrate, drop."""
+"""The U-Net decoder: upsample, concatenate the skip, convolve, recalibrate, drop.
+
+Dropout stands at named sites behind the blocks. All that lies before the first one is the
+same in every Monte Carlo pass, so `settle` runs it once and `finish` runs the rest.
+"""
 
 from collections.abc import Sequence
 
@@ -42,24 +46,37 @@ class DropoutSite(nn.Dropout2d):
     """Channel dropout that Monte Carlo inference leaves switched on; see salt.infer.uncertainty."""
 
 
-class DecoderBlock(nn.Module):
-    """Double the resolution, join the skip, convolve twice, recalibrate, drop channels."""
+def site_rates(sites: str, blocks: int, dropout: float) -> list[float]:
+    """Return the share of channels dropped behind each of the decoder's blocks, coarse to fine.
 
-    def __init__(
-        self, in_channels: int, skip_channels: int, out_channels: int, scse: bool, dropout: float
-    ) -> None:
+    Args:
+        sites: `early`: behind every block but the two finest; `late`: behind the last block
+            but one, so that one block lies behind the first site; `head`: behind the last
+            block, just before the mask head.
+    """
+    places = {
+        "early": range(blocks - 2),
+        "late": range(blocks - 2, blocks - 1),
+        "head": range(blocks - 1, blocks),
+    }
+    return [dropout * (block in places[sites]) for block in range(blocks)]
+
+
+class DecoderBlock(nn.Module):
+    """Double the resolution, join the skip, convolve twice, recalibrate."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, scse: bool) -> None:
         super().__init__()
         self.first = ConvBlock(in_channels + skip_channels, out_channels)
         self.second = ConvBlock(out_channels, out_channels)
         self.attention = ScSE(out_channels) if scse else nn.Identity()
-        self.dropout = DropoutSite(dropout)
 
     def forward(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """Join [B, C, H, W] and a skip [B, D, 2H, 2W]; give [B, E, 2H, 2W]."""
         features = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
         if skip is not None:
             features = torch.cat([features, skip], dim=1)
-        return self.dropout(self.attention(self.second(self.first(features))))
+        return self.attention(self.second(self.first(features)))
 
 
 class UnetDecoder(nn.Module):
@@ -69,8 +86,7 @@ class UnetDecoder(nn.Module):
         feature_channels, reductions: the features, fine to coarse; the coarsest is
             2 ** len(channels); a level without a feature is decoded without a skip.
         channels: output channels per block, coarse to fine.
-        dropout: channel dropout behind every block but the two finest, where whole channels
-            are too few to lose.
+        dropout, sites: channel dropout and where it stands, see `site_rates`.
     """
 
     def __init__(
@@ -81,6 +97,7 @@ class UnetDecoder(nn.Module):
         *,
         scse: bool,
         dropout: float,
+        sites: str,
     ) -> None:
         super().__init__()
         width_at = dict(zip(reductions, feature_channels, strict=True))
@@ -88,16 +105,42 @@ class UnetDecoder(nn.Module):
         self.skip_reductions = [2**level for level in reversed(range(len(channels)))]
         incoming = [width_at[2 ** len(channels)], *channels[:-1]]
         self.blocks = nn.ModuleList(
-            DecoderBlock(before, width_at.get(reduction, 0), after, scse, dropout * (reduction > 2))
+            DecoderBlock(before, width_at.get(reduction, 0), after, scse)
             for before, reduction, after in zip(
                 incoming, self.skip_reductions, channels, strict=True
             )
         )
+        rates = site_rates(sites, len(channels), dropout)
+        self.sites = nn.ModuleList(DropoutSite(rate) for rate in rates)
+        active = [block for block, rate in enumerate(rates) if rate > 0]
+        self.settled_blocks = active[0] + 1 if active else len(rates)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode feature maps, fine to coarse, to [B, channels[-1], S, S]."""
-        feature_at = dict(zip(self.reductions, features, strict=True))
+        return self.finish(self.settle(features), features)
+
+    def settle(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Run the blocks before the first active site: [B, C, S / r, S / r], never random."""
         decoded = features[-1]
-        for block, reduction in zip(self.blocks, self.skip_reductions, strict=True):
-            decoded = block(decoded, feature_at.get(reduction))
+        for block in range(self.settled_blocks):
+            decoded = self._run(block, decoded, features)
         return decoded
+
+    def finish(self, settled: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Run the first active site and all that lies behind it: [B, channels[-1], S, S]."""
+        decoded = self.sites[self.settled_blocks - 1](settled)
+        for block in range(self.settled_blocks, len(self.blocks)):
+            decoded = self.sites[block](self._run(block, decoded, features))
+        return decoded
+
+    def skips_behind_site(self) -> list[int]:
+        """Return which of the features, fine to coarse, `finish` reads."""
+        late = self.skip_reductions[self.settled_blocks :]
+        return [place for place, reduction in enumerate(self.reductions) if reduction in late]
+
+    def _run(
+        self, block: int, decoded: torch.Tensor, features: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        reduction = self.skip_reductions[block]
+        skip = features[self.reductions.index(reduction)] if reduction in self.reductions else None
+        return self.blocks[block](decoded, skip)

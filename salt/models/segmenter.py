@@ -32,6 +32,20 @@ class Segmentation(NamedTuple):
     auxiliary: tuple[torch.Tensor, ...] = ()
 
 
+class Settled(NamedTuple):
+    """What a pass over B tiles has computed when it reaches its first random site.
+
+    Attributes:
+        decoded: [B, C, S / r, S / r], the decoder as far as its first active site.
+        features: the encoder's, fine to coarse; what lies behind the site still reads some.
+        pooled: [B, D], what the presence head sees, or None without one.
+    """
+
+    decoded: torch.Tensor
+    features: list[torch.Tensor]
+    pooled: torch.Tensor | None
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that rebuilds a network; the section `model` of params.yaml."""
@@ -43,6 +57,7 @@ class ModelConfig:
     encoder_weights: str
     decoder_channels: tuple[int, ...]
     decoder_dropout: float
+    dropout_sites: str
     attention: str
     presence_head: bool
     input_size: int
@@ -111,6 +126,7 @@ class Segmenter(nn.Module):
             config.decoder_channels,
             scse=config.attention == "scse",
             dropout=config.decoder_dropout,
+            sites=config.dropout_sites,
         )
         self.mask_head = nn.Conv2d(config.decoder_channels[-1], 1, 3, padding=1)
         self.presence_dropout = DropoutSite(config.decoder_dropout)
@@ -127,19 +143,35 @@ class Segmenter(nn.Module):
             for level, own in enumerate(self.pyramid(images))
         ]
 
-    def decode(self, features: list[torch.Tensor]) -> Segmentation:
-        """Turn feature maps into logits; every dropout site lies in here."""
-        mask_logits = self.mask_head(self.decoder(features))
+    def settle(self, images: torch.Tensor) -> Settled:
+        """Run all that lies before the first dropout site; the same in every pass."""
+        features = self.encode(images)
+        decoded = self.decoder.settle(features)
         if self.presence_head is None:
-            return Segmentation(mask_logits, None)
+            return Settled(decoded, features, None)
         coarsest = features[-1]  # [B, C, S / 2**depth, S / 2**depth]
         pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
-        dropped = self.presence_dropout(pooled[:, :, None, None])[:, :, 0, 0]
+        return Settled(decoded, features, pooled)
+
+    def finish(self, settled: Settled) -> Segmentation:
+        """Turn what is settled into logits; every dropout site lies in here."""
+        mask_logits = self.mask_head(self.decoder.finish(settled.decoded, settled.features))
+        if self.presence_head is None or settled.pooled is None:
+            return Segmentation(mask_logits, None)
+        dropped = self.presence_dropout(settled.pooled[:, :, None, None])[:, :, 0, 0]
         return Segmentation(mask_logits, self.presence_head(dropped))
+
+    def repeat(self, settled: Settled, times: int) -> Settled:
+        """Repeat along the batch what `finish` reads, so that it runs several passes at once."""
+        features = list(settled.features)
+        for place in self.decoder.skips_behind_site():
+            features[place] = features[place].repeat(times, 1, 1, 1)
+        pooled = None if settled.pooled is None else settled.pooled.repeat(times, 1)
+        return Settled(settled.decoded.repeat(times, 1, 1, 1), features, pooled)
 
     def forward(self, images: torch.Tensor) -> Segmentation:
         """Segment [B, stack_width, S, S] normalised tiles."""
-        return self.decode(self.encode(images))
+        return self.finish(self.settle(images))
 
 
 def save_model(state: dict[str, torch.Tensor], config: ModelConfig, folder: Path) -> None:

@@ -19,6 +19,8 @@ def details_section(metrics: dict[str, Any]) -> str:
         "Dice, tiles with salt": _share(scored["salt_dice"]),
         "Threshold for test tiles": f"{rule['threshold']:.3f}",
         "Minimum size": f"{rule['minimum_size']} px",
+        "Minimum component": f"{rule['minimum_component']} px",
+        "Holes filled": f"up to {rule['fill_holes']} px",
         "Presence gate": f"{rule['presence_gate']:g}",
         "Labelled tiles without salt": f"{metrics['tiles']['labelled_empty']:,}",
         "Constant tiles": f"{metrics['tiles']['constant']:,}",

@@ -1,5 +1,6 @@
 """The run's numbers: every tile measured in one pass, then summed up as metrics.json."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from tqdm import tqdm
 
 from salt.baselines import empty_masks, otsu_masks
 from salt.infer.evidence import gather_evidence
-from salt.infer.rule import DEFAULT_RULE, Grid, Rule, apply_rule
+from salt.infer.rule import DEFAULT_RULE, Grid, apply_rule
 from salt.maps import MAXIMA
 from salt.metrics import bootstrap_interval, paired_gain, tile_dice, tile_iou, tile_scores
 from salt.report.run import Run, portions
@@ -78,13 +79,19 @@ def measure_unlabelled(run: Run) -> pd.DataFrame:
 
 
 def threshold_scores(run: Run) -> pd.DataFrame:
-    """Score all labelled tiles at the thresholds 0.05 ... 0.95, with the rule's size and gate.
+    """Score all labelled tiles at the thresholds 0.05 ... 0.95, all else as in the rule.
 
     Returns the columns threshold and score. The curve shows how sharp the choice is; its
     scores are in-sample, unlike the cross-fitted one.
     """
-    size, gate = run.rule.minimum_size, run.rule.presence_gate
-    grid = Grid(CURVE_THRESHOLDS, np.array([size]), np.array([gate]))
+    own = run.rule
+    grid = Grid(
+        CURVE_THRESHOLDS,
+        minimum_sizes=np.array([own.minimum_size]),
+        presence_gates=np.array([own.presence_gate]),
+        minimum_components=np.array([own.minimum_component]),
+        fill_holes=np.array([own.fill_holes]),
+    )
     totals = np.zeros(len(CURVE_THRESHOLDS))
     for tiles in portions(len(run.store.masks)):
         evidence = gather_evidence(
@@ -94,7 +101,8 @@ def threshold_scores(run: Run) -> pd.DataFrame:
             run.store.ignore[tiles],
             grid,
         )
-        totals += [evidence.scores(Rule(float(t), size, gate)).sum() for t in CURVE_THRESHOLDS]
+        rules = [replace(own, threshold=float(t)) for t in CURVE_THRESHOLDS]
+        totals += [evidence.scores(rule).sum() for rule in rules]
     scores = (totals / len(run.store.masks)).round(DECIMALS)
     return pd.DataFrame({"threshold": CURVE_THRESHOLDS, "score": scores})
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,14 @@ from tiny_project import files_of
 
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, read_json, write_array, write_csv
-from salt.infer.ensemble import adopts, ensemble_folds, gather_out_of_fold, refinement_gains
+from salt.infer.crf import smooth_by_image
+from salt.infer.ensemble import (
+    adopts,
+    ensemble_folds,
+    gather_out_of_fold,
+    open_test_maps,
+    refinement_gains,
+)
 from salt.infer.postprocess import Steps
 from salt.maps import LN2
 from salt.metrics import Gain
@@ -15,6 +23,7 @@ from salt.store import TileStore, open_store
 
 FOLDS = [0, 1]
 OFF = Steps()
+PARTS = {"oof": slice(0, 24), "test": slice(24, 30)}
 RIGHT, WRONG = 0.8, 0.3  # probability where there is salt; elsewhere it is always 0.1
 
 
@@ -57,11 +66,21 @@ def write_fold(project: Path, store: TileStore, fold: int, plain: float, refined
             write_array(project / f"uncertainty/{fold}/{part}_{name}.npy", levels)
 
 
-def join(project: Path, adopt: str = "auto", steps: Steps = OFF) -> Path:
+def join(
+    project: Path,
+    adopt: str = "auto",
+    average: str = "probability",
+    weights: str = "equal",
+    crf_iterations: int = 0,
+    steps: Steps = OFF,
+    folds: list[int] = FOLDS,
+) -> Path:
     out = project / "ensemble"
     inputs = ("uncertainty", "refine", "data/ingest", "data/index/neighbours.csv")
     paths = (project / name for name in inputs)
-    ensemble_folds(*paths, out, folds=FOLDS, adopt=adopt, steps=steps, seed=1)
+    how: dict[str, Any] = {"adopt": adopt, "average": average, "weights": weights}
+    how |= {"crf_iterations": crf_iterations, "steps": steps}
+    ensemble_folds(*paths, out, folds=folds, seed=1, **how)
     return out
 
 
@@ -171,6 +190,44 @@ def test_steps_change_the_maps_of_sections_alone_and_their_effect_is_told(
     assert files_of(out)["oof_uncertainty.npy"] == before["oof_uncertainty.npy"]
 
 
+def test_logits_can_be_averaged_instead(run, project: Path, store: TileStore) -> None:
+    run(plain={0: 0.9, 1: 0.5}, refined={0: 0.2, 1: 0.2}, adopt="never")
+    probability = read_array(join(project, "never", average="logit") / "test_probability.npy")
+    # the logits of 0.9 and 0.5 are ln 9 and 0, so their mean is ln 3: odds of 3 to 1
+    np.testing.assert_allclose(probability, np.where(store.masks[:6], 0.75, 0.1), atol=1e-3)
+
+
+def test_joined_maps_are_smoothed_by_the_images_of_their_own_tiles(run, project, store) -> None:
+    plain = run(plain={0: 0.9, 1: 0.6}, refined={0: 0.2, 1: 0.2}, adopt="never")
+    before = {part: np.array(read_array(plain / f"{part}_probability.npy")) for part in PARTS}
+    out = join(project, "never", crf_iterations=2)
+    for part, rows in PARTS.items():
+        expected = smooth_by_image(before[part], store.images[rows], 2)
+        smoothed = read_array(out / f"{part}_probability.npy")
+        np.testing.assert_allclose(smoothed, expected, atol=2e-3)
+        assert abs(smoothed - before[part]).max() > 0.01
+
+
+def test_fitted_weights_of_a_fold_come_from_the_other_folds(run, project: Path, store) -> None:
+    run(plain={0: 0.2, 1: 0.8}, refined={0: 0.8, 1: 0.2}, adopt="auto")
+    out = join(project, weights="fitted")
+    # in fold 1 the plain map is better throughout, so fold 0 gets it, and the other way round
+    assert [salt_value(out, store, fold) for fold in FOLDS] == [0.2, 0.2]
+    decided = read_json(out / "summary.json")["decided_by_other_folds"]
+    assert decided["0"]["weights"] == pytest.approx({"plain": 1, "refined": 0}, abs=1e-6)
+    assert decided["1"]["weights"] == pytest.approx({"plain": 0, "refined": 1}, abs=1e-6)
+
+
+def test_fitted_weights_blend_test_maps_over_all_folds(run, project: Path, store) -> None:
+    run(plain={0: 0.2, 1: 0.8}, refined={0: 0.8, 1: 0.2}, adopt="auto")
+    out = join(project, weights="fitted")
+    weights = read_json(out / "summary.json")["refinement_gain"]["weights"]
+    assert 0 < weights["refined"] < 1
+    assert sum(weights.values()) == pytest.approx(1)
+    probability = read_array(out / "test_probability.npy")
+    np.testing.assert_allclose(probability, np.where(store.masks[:6], 0.5, 0.1), atol=1e-3)
+
+
 def test_joining_again_gives_the_same_bytes(run, project: Path) -> None:
     out = run(plain={0: WRONG, 1: RIGHT}, refined={0: RIGHT, 1: WRONG}, adopt="auto")
     first = files_of(out)
@@ -194,7 +251,7 @@ def joined(run, project: Path) -> Path:
     return project
 
 
-def refused(project: Path, message: str, **settings: str) -> None:
+def refused(project: Path, message: str, **settings: Any) -> None:
     before = files_of(project / "ensemble")
     with pytest.raises(StoreError, match=message):
         join(project, **settings)
@@ -253,3 +310,10 @@ def test_test_tiles_in_another_order_are_refused(joined: Path, stage: str) -> No
     refused(
         joined, "fold 1 predicted 6 test tiles that are not the store's 6 in order", adopt="always"
     )
+
+
+def test_a_member_named_twice_is_refused(joined: Path) -> None:
+    refused(joined, "in another fold too", folds=[0, 1, 1])
+    store = open_store(joined / "data/ingest")
+    with pytest.raises(StoreError, match=r"members \[1, 1\]; expected each fold once"):
+        open_test_maps(store, joined / "uncertainty", joined / "refine", [1, 1])

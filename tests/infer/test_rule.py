@@ -42,6 +42,15 @@ def test_a_tile_below_the_presence_gate_becomes_empty_and_one_at_it_stays():
     assert masks.sum(axis=(1, 2)).tolist() == [0, 1, 1]
 
 
+def test_the_minimum_size_counts_what_is_left_of_small_parts_and_filled_holes():
+    probability = maps(0.9, 0.1, 0.9, 0.9, 0.9)
+    assert apply_rule(probability, NO_PRESENCE, Rule(0.5, 4, 0.0, minimum_component=2)).sum() == 0
+    assert apply_rule(probability, NO_PRESENCE, Rule(0.5, 5, 0.0, fill_holes=1)).sum() == 5
+    assert apply_rule(probability, NO_PRESENCE, Rule(0.5, 3, 0.0, 2, 1)).tolist() == [
+        [[0, 0, 1, 1, 1]]
+    ]
+
+
 def test_a_tile_without_presence_passes_every_gate():
     assert apply_rule(maps(0.9), NO_PRESENCE, Rule(0.5, 0, 1.0)).sum() == 1
 

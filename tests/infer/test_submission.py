@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import os
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 
 from salt.errors import StoreError, SubmissionError
 from salt.files import write_array, write_csv, write_json
+from salt.infer.rule import Rule
 from salt.infer.submission import make_submission, validate_submission
 from salt.rle import decode
 from salt.store import TILE_SIZE
@@ -129,7 +133,8 @@ def folders(tmp_path: Path, sample: Path) -> dict[str, Path]:
         pd.DataFrame({"id": ["t", *ids], "split": ["train"] + ["test"] * 3, "salt_fraction": 0.0}),
     )
     sample.rename(tmp_path / "ingest" / sample.name)
-    write_json(tmp_path / "rule.json", {"threshold": 0.5, "minimum_size": 0, "presence_gate": 0.4})
+    rule = Rule(threshold=0.5, minimum_size=0, presence_gate=0.4)
+    write_json(tmp_path / "rule.json", asdict(rule))
     return {
         "ensemble": tmp_path / "ensemble",
         "rule_file": tmp_path / "rule.json",
@@ -196,9 +201,12 @@ def test_a_map_that_is_not_a_probability_leaves_nothing_behind(folders):
     assert not folders["output"].exists()
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess:
+def run_command(*arguments: str, path: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "salt.infer.submission", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | ({"PATH": path} if path else {})
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_command_says_that_a_submission_is_valid(tmp_path, sample):
@@ -215,6 +223,47 @@ def test_the_command_ends_in_one_line_on_a_broken_submission(tmp_path, sample):
     assert "line 3, id 'a': run 2" in done.stderr
     assert done.stderr.count("\n") == 1
     assert run_command("only-one").returncode == 1
+
+
+def fake_client(folder: Path, code: int) -> str:
+    """Put a `kaggle` into a folder that repeats what it was told; return the folder."""
+    client = folder / "bin/kaggle"
+    client.parent.mkdir()
+    client.write_text(f'#!/bin/sh\necho told: "$@"\necho token? >&2\nexit {code}\n')
+    client.chmod(0o755)
+    return str(client.parent)
+
+
+def test_a_valid_submission_is_uploaded_through_kaggles_client(tmp_path, sample):
+    file = submission(tmp_path, VALID)
+    words = ("--upload", str(file), str(sample), "-m", "my best")
+    done = run_command(*words, path=fake_client(tmp_path, 0))
+    told = f"competitions submit tgs-salt-identification-challenge -f {file} -m my best"
+    assert done.stdout.splitlines()[1] == f"told: {told} token?"
+    assert done.returncode == 0
+
+
+def test_what_kaggles_client_complains_of_ends_in_one_line(tmp_path, sample):
+    words = ("--upload", str(submission(tmp_path, VALID)), str(sample))
+    done = run_command(*words, path=fake_client(tmp_path, 3))
+    assert done.returncode == 1
+    assert re.match(r"error: .*failed with code 3 \(told: .* token\?\)", done.stderr)
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_kaggles_client_the_upload_says_how_to_get_it(tmp_path, sample):
+    words = ("--upload", str(submission(tmp_path, VALID)), str(sample), "-m", "x")
+    done = run_command(*words, path=str(tmp_path))
+    assert done.returncode == 1
+    assert "no command `kaggle`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_broken_submission_is_not_uploaded(tmp_path, sample):
+    broken = submission(tmp_path, VALID.replace("102 2", "2 2"))
+    done = run_command("--upload", str(broken), str(sample), path=fake_client(tmp_path, 0))
+    assert done.returncode == 1
+    assert "told:" not in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not TGS.is_dir(), reason="the TGS data is not beside the project")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from skimage.morphology import remove_small_holes, remove_small_objects
 
 from salt.errors import StoreError
 from salt.files import write_array, write_csv, write_json
@@ -18,6 +19,16 @@ from salt.store import COLUMNS, TILE_SIZE, write_store
 
 SIDE = 6
 GRID = Grid.spanning(candidates=7, minimum_sizes=[0, 4, 12], presence_gates=[0.0, 0.3, 0.6])
+SHAPED = Grid.spanning(5, [0, 9], [0.0, 0.4], minimum_components=[0, 1, 3, 8], fill_holes=[0, 2, 6])
+
+
+WHOLE = {
+    "threshold": 0.5,
+    "minimum_size": 0,
+    "presence_gate": 0.0,
+    "minimum_component": 0,
+    "fill_holes": 0,
+}
 
 
 def random_tiles(seed: int, tiles: int = 90, side: int = SIDE) -> dict[str, np.ndarray]:
@@ -53,14 +64,22 @@ def evidence_of(tiles: dict[str, np.ndarray], ignore: bool = True, grid: Grid = 
 def decide(probability: np.ndarray, presence: float, rule: Rule) -> np.ndarray:
     """Apply a rule to one tile in the plainest way, in float64."""
     mask = probability.astype(np.float64) >= rule.threshold
+    if rule.minimum_component:
+        mask = remove_small_objects(mask, max_size=rule.minimum_component - 1)
+    if rule.fill_holes:
+        mask = remove_small_holes(mask, max_size=rule.fill_holes)
     if mask.sum() < rule.minimum_size or presence < rule.presence_gate:
         return np.zeros_like(mask)
     return mask
 
 
 def rules(grid: Grid) -> list[Rule]:
-    axes = (grid.minimum_sizes, grid.presence_gates, grid.thresholds)
-    return [Rule(float(t), int(s), float(g)) for s, g, t in itertools.product(*axes)]
+    shapes = (grid.minimum_components, grid.fill_holes)
+    axes = (*shapes, grid.minimum_sizes, grid.presence_gates, grid.thresholds)
+    return [
+        Rule(float(t), int(s), float(g), int(c), int(f))
+        for c, f, s, g, t in itertools.product(*axes)
+    ]
 
 
 def loop_scores(tiles: dict[str, np.ndarray], rule: Rule, ignore: bool = True) -> np.ndarray:
@@ -70,11 +89,11 @@ def loop_scores(tiles: dict[str, np.ndarray], rule: Rule, ignore: bool = True) -
 
 
 @pytest.mark.parametrize("ignore", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_evidence_scores_every_rule_as_a_plain_loop_does(seed, ignore):
-    tiles = random_tiles(seed)
-    evidence = evidence_of(tiles, ignore)
-    for rule in rules(GRID):
+@pytest.mark.parametrize(("grid", "seed"), [(GRID, 0), (GRID, 1), (SHAPED, 2), (SHAPED, 3)])
+def test_the_evidence_scores_every_rule_as_a_plain_loop_does(grid, seed, ignore):
+    tiles = random_tiles(seed, side=SIDE if grid is GRID else 12)
+    evidence = evidence_of(tiles, ignore, grid)
+    for rule in rules(grid):
         expected = loop_scores(tiles, rule, ignore)
         assert evidence.scores(rule).tolist() == expected.tolist(), rule
         masks = apply_rule(tiles["probability"], tiles["presence"], rule)
@@ -82,11 +101,11 @@ def test_the_evidence_scores_every_rule_as_a_plain_loop_does(seed, ignore):
         assert tile_scores(masks, tiles["truths"], used).tolist() == expected.tolist(), rule
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_chosen_rules_are_the_best_a_plain_loop_finds(seed):
+@pytest.mark.parametrize(("grid", "seed"), [(GRID, 0), (GRID, 1), (SHAPED, 2)])
+def test_the_chosen_rules_are_the_best_a_plain_loop_finds(grid, seed):
     tiles = random_tiles(seed)
-    choice = choose_rule(evidence_of(tiles), tiles["folds"])
-    every = {rule: loop_scores(tiles, rule) for rule in rules(GRID)}
+    choice = choose_rule(evidence_of(tiles, grid=grid), tiles["folds"])
+    every = {rule: loop_scores(tiles, rule) for rule in rules(grid)}
     for fold, rule in choice.fold_rules.items():
         others = tiles["folds"] != fold
         best = max(scores[others].sum() for scores in every.values())
@@ -103,9 +122,9 @@ def test_thresholds_finer_than_float16_still_split_stored_values_exactly():
     tiles["probability"][:] = np.where(tiles["truths"] == 1, np.float16(0.3), np.float16(0.2))
     grid = Grid(thresholds, np.array([0]), np.array([0.0]))
     evidence = evidence_of(tiles, ignore=False, grid=grid)
-    assert (evidence.areas[:, 0] == tiles["truths"].sum(axis=(1, 2))).all()
-    assert (evidence.areas[:, 1] == evidence.areas[:, 0]).all()
-    assert (evidence.areas[:, 2] == 0).all()
+    assert (evidence.areas[0, 0, :, 0] == tiles["truths"].sum(axis=(1, 2))).all()
+    assert (evidence.areas[0, 0, :, 1] == evidence.areas[0, 0, :, 0]).all()
+    assert (evidence.areas[0, 0, :, 2] == 0).all()
 
 
 def test_the_minimum_size_counts_ignored_pixels_too_because_test_tiles_have_none():
@@ -114,8 +133,8 @@ def test_the_minimum_size_counts_ignored_pixels_too_because_test_tiles_have_none
     truths, ignore = (probability > 0.5).astype(np.uint8), np.zeros((1, 2, 2), np.uint8)
     ignore[0, 0, 0] = 1
     evidence = gather_evidence(probability, np.array([np.nan]), truths, ignore, GRID)
-    assert evidence.areas[0, 3] == 2
-    assert evidence.tenths[0, 3] == 10
+    assert evidence.areas[0, 0, 0, 3] == 2
+    assert evidence.tenths[0, 0, 0, 3] == 10
 
 
 def toy(probabilities: list[float], truths: list[int], grid: Grid):
@@ -159,6 +178,20 @@ def test_a_minimum_size_and_a_gate_are_chosen_where_they_help():
     choice = choose_rule(gather_evidence(probability, presence, truths, None, grid), folds)
     assert choice.rule == Rule(0.5, 2, 0.2)
     assert choice.scores.tolist() == [1.0] * 6
+
+
+def test_small_parts_are_removed_and_holes_filled_where_that_helps():
+    probability = np.zeros((4, 9, 9), np.float16)
+    probability[:, 1:6, 1:6] = 0.9
+    probability[:, 3, 3:5] = 0.1  # a hole of two pixels
+    probability[:, 8, 7:] = 0.9  # a speck of two
+    truths = np.zeros((4, 9, 9), np.uint8)
+    truths[:, 1:6, 1:6] = 1
+    grid = Grid.spanning(3, [0], [0.0], minimum_components=[0, 2, 3, 5], fill_holes=[0, 1, 2])
+    evidence = gather_evidence(probability, np.full(4, np.nan), truths, None, grid)
+    choice = choose_rule(evidence, np.array([0, 0, 1, 1]))
+    assert choice.scores.tolist() == [1.0] * 4
+    assert choice.rule == Rule(0.5, 0, 0.0, minimum_component=3, fill_holes=2)
 
 
 def test_a_fold_never_chooses_its_own_rule():
@@ -258,13 +291,15 @@ def test_out_of_fold_tiles_in_another_order_are_refused_before_anything_is_writt
 @pytest.mark.parametrize(
     "content",
     [
-        {"threshold": 0.5, "minimum_size": 0},
-        {"threshold": 0.5, "minimum_size": 0, "presence_gate": 0.0, "extra": 1},
-        {"threshold": 1.5, "minimum_size": 0, "presence_gate": 0.0},
-        {"threshold": "half", "minimum_size": 0, "presence_gate": 0.0},
-        {"threshold": 0.5, "minimum_size": 2.5, "presence_gate": 0.0},
-        {"threshold": 0.5, "minimum_size": -1, "presence_gate": 0.0},
-        {"threshold": 0.5, "minimum_size": 0, "presence_gate": None},
+        {key: value for key, value in WHOLE.items() if key != "presence_gate"},
+        {key: value for key, value in WHOLE.items() if key != "minimum_component"},
+        WHOLE | {"extra": 1},
+        WHOLE | {"threshold": 1.5},
+        WHOLE | {"threshold": "half"},
+        WHOLE | {"minimum_size": 2.5},
+        WHOLE | {"minimum_component": -1},
+        WHOLE | {"fill_holes": -1},
+        WHOLE | {"presence_gate": None},
         [0.5, 0, 0.0],
     ],
 )

@@ -10,6 +10,8 @@ from salt.dataset import open_stacks
 from salt.errors import ModelError, StoreError
 from salt.files import read_array, read_csv
 from salt.infer.uncertainty import (
+    VIEWS,
+    View,
     as_levels,
     binary_entropy,
     dropout_switched_on,
@@ -17,11 +19,13 @@ from salt.infer.uncertainty import (
     moments,
     sample_passes,
     sample_views,
+    show,
 )
 from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import predict
 from salt.models.segmenter import Segmentation, load_model
+from salt.padding import crop
 
 
 @pytest.fixture
@@ -39,17 +43,18 @@ def entropy(p: float) -> float:
     return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
 
-def fix_masks(model, passes: int, batch: int, chosen: list[int]) -> None:
-    """Make every dropout site use masks fixed in advance, those of the passes in `chosen`."""
+def fix_masks(model, rows: int) -> None:
+    """Make every active site use up `rows` masks fixed in advance, in order and never again."""
     draw = torch.Generator().manual_seed(0)
     for site in (m for m in model.modules() if isinstance(m, DropoutSite) and m.p > 0):
-        masks: dict[int, torch.Tensor] = {}
+        masks: list[torch.Tensor] = []
 
         def drop(features: torch.Tensor, masks=masks) -> torch.Tensor:
-            shape = (passes, batch, features.shape[1], 1, 1)
             if not masks:
-                masks[0] = (torch.rand(shape, generator=draw) > 0.3).float() / 0.7
-            return features * masks[0][chosen].flatten(0, 1)
+                kept = torch.rand(rows, features.shape[1], 1, 1, generator=draw) > 0.3
+                masks.extend(kept.float() / 0.7)
+            taken = [masks.pop(0) for _ in features]
+            return features * torch.stack(taken)
 
         site.forward = drop
 
@@ -124,18 +129,52 @@ def test_passes_repeat_with_the_seed(make_segmenter, images) -> None:
     assert torch.equal(*samples)
 
 
-def test_batched_passes_equal_a_loop_over_them_with_the_same_masks(make_segmenter, images) -> None:
-    model, passes = make_segmenter(), 3
-    chosen = list(range(passes))
-    fix_masks(model, passes, len(images), chosen)
-    batched, batched_presence = sample_passes(model, images, passes, size=101)
+@pytest.mark.parametrize("sites", ["early", "late", "head"])
+@pytest.mark.parametrize("batch_size", [64, 6, 1])  # five passes at once, two by two, singly
+def test_passes_equal_a_loop_over_whole_passes_with_the_same_masks(
+    make_segmenter, images, monkeypatch: pytest.MonkeyPatch, sites: str, batch_size: int
+) -> None:
+    monkeypatch.setattr("salt.infer.uncertainty.BATCH_SIZE", batch_size)
+    model, passes = make_segmenter(dropout_sites=sites), 5
+    fix_masks(model, passes * len(images))
+    sampled, sampled_presence = sample_passes(model, images, passes, size=101)
+    fix_masks(model, passes * len(images))
     for turn in range(passes):
-        chosen[:] = [turn]
         output = model(images)
         expected = torch.sigmoid(output.mask_logits[:, 0, 13:114, 13:114])
-        torch.testing.assert_close(batched[turn], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(sampled[turn], expected, rtol=1e-4, atol=1e-6)
         expected = torch.sigmoid(output.presence_logits[:, 0])
-        torch.testing.assert_close(batched_presence[turn], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(sampled_presence[turn], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_passes_of_a_full_batch_are_to_the_bit_those_of_a_seeded_loop(
+    make_segmenter, images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salt.infer.uncertainty.BATCH_SIZE", len(images))
+    model = make_segmenter()
+    torch.manual_seed(4)
+    sampled, _ = sample_passes(model, images, passes=3, size=101)
+    torch.manual_seed(4)
+    with dropout_switched_on(model):
+        naive = [torch.sigmoid(crop(model(images).mask_logits, 101))[:, 0] for _ in range(3)]
+    assert torch.equal(sampled, torch.stack(naive))
+
+
+def test_only_what_lies_behind_the_first_site_runs_more_than_once(make_segmenter, images) -> None:
+    model = make_segmenter()  # late: one block behind the first site
+    runs = dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2", "blocks.3", "head"], 0)
+    modules = [model.encoder, model.pyramid, *(model.decoder.blocks[i] for i in (0, 2, 3))]
+    for name, module in zip(runs, [*modules, model.mask_head], strict=True):
+
+        def count(_, inputs, __, name=name) -> None:
+            runs[name] += len(inputs[0])
+
+        module.register_forward_hook(count)
+    sample_passes(model, images, passes=20, size=101)
+    assert runs == dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2"], 3) | {
+        "blocks.3": 60,
+        "head": 60,
+    }
 
 
 def test_sampling_leaves_the_model_as_it_was(make_segmenter, images) -> None:
@@ -163,24 +202,41 @@ def test_a_model_without_dropout_cannot_disagree_with_itself(make_segmenter, ima
         sample_passes(model, images, passes=2, size=101)
 
 
-def test_flipped_passes_land_on_the_plain_ones(make_segmenter, images) -> None:
+@pytest.mark.parametrize("tta", ["flip", "flip_shift"])
+def test_the_passes_of_every_view_land_on_the_plain_ones(make_segmenter, images, tta) -> None:
     model = make_segmenter()
-    # a network that answers pixel by pixel has nothing to say about mirroring
-    model.encode = lambda tiles: [tiles]
-    model.decode = lambda features: Segmentation(features[0][:, 1:2], None)
-    plain = sample_views(model, images, passes=1, size=101, flip=False)
-    both = sample_views(model, images, passes=1, size=101, flip=True)
-    torch.testing.assert_close(both.mean, plain.mean)
-    assert both.variance.max() < 1e-12
+    # a network that answers pixel by pixel has nothing to say about mirroring or moving
+    model.settle = lambda tiles: tiles
+    model.finish = lambda tiles: Segmentation(tiles[:, 1:2], None)
+    plain = sample_views(model, images, passes=1, size=101, tta="none")
+    every = sample_views(model, images, passes=1, size=101, tta=tta)
+    torch.testing.assert_close(every.mean, plain.mean)
+    assert every.variance.max() < 1e-12
 
 
 def test_views_are_the_passes_of_tile_and_mirror_image_together(make_segmenter, images) -> None:
     model = make_segmenter()
-    summary = sample_views(model, images, passes=1, size=101, flip=True)
+    summary = sample_views(model, images, passes=1, size=101, tta="flip")
     plain, _ = sample_passes(model, images, passes=1, size=101)
-    mirrored, _ = sample_passes(model, images, passes=1, size=101, mirror=True)
+    mirrored, _ = sample_passes(model, images, passes=1, size=101, view=View(mirror=True))
     torch.testing.assert_close(summary.mean, (plain[0] + mirrored[0]) / 2)
     torch.testing.assert_close(summary.variance, (plain[0] - mirrored[0]) ** 2 / 4)
+
+
+def test_views_show_the_tile_mirrored_and_moved(make_segmenter) -> None:
+    image = torch.zeros(1, 1, 8, 8)
+    image[0, 0, 2, 3] = 1
+    assert show(image, View(shift=2))[0, 0, 4, 5] == 1
+    assert show(image, View(mirror=True))[0, 0, 2, 4] == 1
+    assert show(image, View(mirror=True, shift=2))[0, 0, 4, 2] == 1
+    assert len(set(VIEWS["flip_shift"])) == 6
+
+
+def test_a_tile_is_not_moved_beyond_its_margin(make_segmenter) -> None:
+    model = make_segmenter(input_size=112, encoder="resnet10t", architecture="unet")
+    images = torch.randn(1, 3, 104, 104)
+    with pytest.raises(ModelError, match=r"moves tiles by 4 pixels.*104 leaves a margin of 1"):
+        sample_views(model, images, passes=1, size=101, tta="flip_shift")
 
 
 @pytest.mark.parametrize("part", ["oof", "test"])
@@ -224,7 +280,7 @@ def test_one_pass_without_flips_is_what_training_predicted(
         finished_project / "data/index",
         fold=0,
         passes=1,
-        flip=False,
+        tta="none",
         precision="fp32",
         device=torch.device("cpu"),
         out=tmp_path,
@@ -237,7 +293,7 @@ def test_one_pass_without_flips_is_what_training_predicted(
 
 def test_the_test_maps_come_from_the_test_tiles(finished_project: Path, tmp_path: Path) -> None:
     train, data = finished_project / "data/train/0", finished_project / "data"
-    settings = {"passes": 1, "flip": True, "precision": "fp32", "device": torch.device("cpu")}
+    settings = {"passes": 1, "tta": "flip", "precision": "fp32", "device": torch.device("cpu")}
     measure_fold(train, data / "ingest", data / "index", fold=0, out=tmp_path, **settings)
     store, stacks = open_stacks(data / "ingest", data / "index", width=3)
     expected, _ = predict(load_model(train), store.images, stacks[24:], flip=True)

@@ -5,7 +5,7 @@ from salt.models.decoder import DecoderBlock, DropoutSite, ScSE, UnetDecoder
 
 
 def decoder(**changes) -> UnetDecoder:
-    settings = {"scse": True, "dropout": 0.5} | changes
+    settings = {"scse": True, "dropout": 0.5, "sites": "early"} | changes
     return UnetDecoder([16, 32, 4, 8, 16], [1, 2, 4, 8, 16], [12, 10, 6, 5], **settings).eval()
 
 
@@ -19,7 +19,8 @@ def test_it_decodes_to_full_resolution() -> None:
 
 
 def test_a_level_without_a_feature_is_decoded_without_a_skip() -> None:
-    model = UnetDecoder([4, 8], [4, 8], [12, 10, 6], scse=False, dropout=0.0).eval()
+    settings = {"scse": False, "dropout": 0.0, "sites": "late"}
+    model = UnetDecoder([4, 8], [4, 8], [12, 10, 6], **settings).eval()
     assert model([torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)]).shape == (2, 6, 32, 32)
 
 
@@ -31,13 +32,35 @@ def test_every_feature_matters() -> None:
         assert not torch.allclose(model(changed), before)
 
 
-def test_dropout_lies_behind_all_blocks_but_the_two_finest() -> None:
-    sites = [m for m in decoder().modules() if isinstance(m, DropoutSite)]
-    assert [site.p for site in sites] == [0.5, 0.5, 0.0, 0.0]
+@pytest.mark.parametrize(
+    ("sites", "rates", "settled_side"),
+    [("early", [0.5, 0.5, 0, 0], 4), ("late", [0, 0, 0.5, 0], 16), ("head", [0, 0, 0, 0.5], 32)],
+)
+def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
+    sites: str, rates: list[float], settled_side: int
+) -> None:
+    model, features = decoder(sites=sites), features_of()
+    assert [m.p for m in model.modules() if isinstance(m, DropoutSite)] == rates
+    assert model.settle(features).shape[-1] == settled_side
+    torch.testing.assert_close(model.finish(model.settle(features), features), model(features))
+
+
+def test_without_dropout_all_of_the_decoder_is_settled() -> None:
+    model, features = decoder(dropout=0.0), features_of()
+    assert torch.equal(model.settle(features), model(features))
+
+
+@pytest.mark.parametrize(("sites", "read"), [("early", [0, 1, 2]), ("late", [0]), ("head", [])])
+def test_the_skips_read_behind_the_first_site_are_told(sites: str, read: list[int]) -> None:
+    model, features = decoder(sites=sites), features_of()
+    assert model.skips_behind_site() == read
+    settled = model.settle(features)
+    kept = [feature if place in read else None for place, feature in enumerate(features)]
+    torch.testing.assert_close(model.finish(settled, kept), model(features))
 
 
 def test_a_block_doubles_the_resolution() -> None:
-    block = DecoderBlock(6, 3, 5, scse=True, dropout=0.0)
+    block = DecoderBlock(6, 3, 5, scse=True)
     assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from salt.errors import ModelError, StoreError
+from salt.models.decoder import DropoutSite
 from salt.models.segmenter import CONFIG, WEIGHTS, config_from, load_model, save_model
 from salt.models.weights import read_weights, save_weights
 from salt.padding import crop, pad
@@ -47,6 +48,33 @@ def test_evaluation_is_deterministic_and_training_is_not(make_segmenter) -> None
         assert torch.equal(model(images).mask_logits, model(images).mask_logits)
         model.train()
         assert not torch.equal(model(images).mask_logits, model(images).mask_logits)
+
+
+@pytest.mark.parametrize("sites", ["early", "late", "head"])
+@pytest.mark.parametrize("presence_head", [True, False])
+def test_what_is_settled_is_the_same_in_every_pass_and_the_rest_makes_up_the_model(
+    make_segmenter, sites: str, presence_head: bool
+) -> None:
+    model = make_segmenter(dropout_sites=sites, presence_head=presence_head)
+    images = torch.randn(2, 3, 128, 128)
+    with torch.no_grad():
+        plain = model(images).mask_logits
+        for site in (m for m in model.modules() if isinstance(m, DropoutSite)):
+            site.train()
+        first, second = model.settle(images), model.settle(images)
+        assert torch.equal(first.decoded, second.decoded)
+        assert not torch.equal(model.finish(first).mask_logits, model.finish(first).mask_logits)
+        torch.testing.assert_close(model.eval().finish(first).mask_logits, plain)
+
+
+@pytest.mark.parametrize("sites", ["early", "late", "head"])
+def test_repeating_what_is_settled_repeats_the_answer(make_segmenter, sites: str) -> None:
+    model = make_segmenter(dropout_sites=sites)
+    with torch.no_grad():
+        settled = model.settle(torch.randn(2, 3, 128, 128))
+        once, thrice = model.finish(settled), model.finish(model.repeat(settled, 3))
+    torch.testing.assert_close(thrice.mask_logits, once.mask_logits.repeat(3, 1, 1, 1))
+    torch.testing.assert_close(thrice.presence_logits, once.presence_logits.repeat(3, 1))
 
 
 def test_every_parameter_gets_a_gradient(make_segmenter) -> None:
@@ -123,6 +151,7 @@ def test_lists_of_the_parameters_become_tuples() -> None:
         "encoder_weights": "none",
         "decoder_channels": [8, 4],
         "decoder_dropout": 0.1,
+        "dropout_sites": "late",
         "attention": "none",
         "presence_head": True,
         "input_size": 128,
