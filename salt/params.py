@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from salt.errors import ParameterError
 
@@ -74,7 +81,28 @@ class Pretrain(Section):
 
 
 class Model(Section):
-    architecture: Literal["hybrid", "unet"]
+    architecture: Literal[
+        "hybrid",
+        "unet",
+        "plain_unet",
+        "residual_unet",
+        "segnet",
+        "psp_unet",
+        "unetplusplus",
+        "deeplabv3plus",
+        "pspnet",
+        "linknet",
+        "fpn",
+        "upernet",
+        "manet",
+        "segformer",
+        "fcn",
+        "monai_unet",
+        "attention_unet",
+        "dynunet",
+        "segresnet",
+        "swin_unetr",
+    ]
     encoder: str
     encoder_width: Positive
     encoder_depths: list[Positive]
@@ -85,6 +113,22 @@ class Model(Section):
     presence_head: bool
     input_size: Annotated[int, Field(ge=101)]
     stack_width: Literal[1, 3]
+    width: Positive
+    normalisation: Literal["batch", "instance", "group", "none"]
+    activation: Literal["relu", "leaky_relu", "elu", "silu"]
+    upsampling: Literal["nearest", "transposed"]
+    skip_attention: Literal["none", "spatial"]
+    hypercolumn: bool
+    deep_supervision: bool
+    coordinates: bool
+    features: list[Literal["gradient", "cumulative_amplitude"]]
+
+    @field_validator("features")
+    @classmethod
+    def _features_once(cls, features: list[str]) -> list[str]:
+        if len(set(features)) < len(features):
+            raise ValueError("name each feature once")
+        return features
 
 
 class Loss(Section):

@@ -22,14 +22,16 @@ from salt.fit.loop import Fit, FitConfig, Report
 from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
 from salt.models.predict import predict
-from salt.models.segmenter import WEIGHTS, ModelConfig, Segmenter, save_model
+from salt.models.registry import build_model
+from salt.models.segmenter import WEIGHTS, ModelConfig, Network, save_model
 from salt.models.weights import load_weights
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
 from salt.store import open_store
 
 HISTORY = ["epoch", "learning_rate", "train_loss", "validation_score"]
-HEADS = ("mask_head.", "presence_head.")  # drawn anew: pretraining knows nothing of salt
+# Drawn anew: pretraining knows nothing of salt.
+HEADS = ("mask_head.", "presence_head.", "auxiliary_heads.")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 class SegmentationTask:
-    """Fit a `Segmenter` to labelled tiles; see `salt.fit.loop.Task`."""
+    """Fit a network to labelled tiles; see `salt.fit.loop.Task`."""
 
     def __init__(
         self,
@@ -161,15 +163,18 @@ class SegmentationTask:
             workers=self.workers,
         )
 
-    def loss(self, model: Segmenter, batch: Batch) -> torch.Tensor:
+    def loss(self, model: Network, batch: Batch) -> torch.Tensor:
         """Return the compound loss on the tiles' own pixels; padding is cropped off first."""
         size = batch.images.shape[-1]
         padded = pad(batch.images, model.config.input_size)
         output = model(padded.contiguous(memory_format=torch.channels_last))
-        output = output._replace(mask_logits=crop(output.mask_logits, size))
+        output = output._replace(
+            mask_logits=crop(output.mask_logits, size),
+            auxiliary=tuple(crop(logits, size) for logits in output.auxiliary),
+        )
         return compound_loss(output, batch.masks, batch.valid, batch.distance, self.loss_config)
 
-    def validate(self, model: Segmenter) -> dict[str, float]:
+    def validate(self, model: Network) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""
         tiles = self.data.validation
         if not len(tiles):
@@ -205,7 +210,7 @@ def fit_fold(
             f"{task.name}: {len(task.data.training)} training tiles are fewer than a batch of "
             f"{task.batch_size}. Lower train.batch_size or train.validation_share."
         )
-    model = Segmenter(model_config)
+    model = build_model(model_config)
     matched = load_weights(model, pretrained / WEIGHTS, leave=HEADS)
     print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors pretrained")
     state, history = Fit(model, task, fit_config, resume, device).run(report)

@@ -19,7 +19,8 @@ from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
-from salt.models.segmenter import Segmenter, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import Network
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def moments(probability: torch.Tensor, presence: torch.Tensor) -> Moments:
 
 
 @contextmanager
-def dropout_switched_on(model: Segmenter) -> Iterator[None]:
+def dropout_switched_on(model: Network) -> Iterator[None]:
     """Put a model in evaluation mode but for its dropout sites.
 
     Raises:
@@ -85,7 +86,7 @@ def dropout_switched_on(model: Segmenter) -> Iterator[None]:
 
 
 def sample_passes(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, mirror: bool = False
+    model: Network, images: torch.Tensor, passes: int, size: int, mirror: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
@@ -109,7 +110,7 @@ def sample_passes(
 
 
 def sample_views(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, flip: bool
+    model: Network, images: torch.Tensor, passes: int, size: int, flip: bool
 ) -> Moments:
     """Pool `passes` of the tile and, with `flip`, as many of its mirror image."""
     views = (False, True) if flip else (False,)
@@ -158,7 +159,7 @@ def measure_fold(
 
 
 def _measure(
-    model: Segmenter,
+    model: Network,
     images: np.ndarray,
     stacks: np.ndarray,
     ids: list[str],

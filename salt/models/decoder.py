@@ -42,13 +42,49 @@ class DropoutSite(nn.Dropout2d):
     """Channel dropout that Monte Carlo inference leaves switched on; see salt.infer.uncertainty."""
 
 
+class AttentionGate(nn.Module):
+    """Weigh the places of a skip by what the coarser level says of them.
+
+    The additive gate of Oktay et al. 2018 (arXiv:1804.03999, eq. 1 and 2).
+    """
+
+    def __init__(self, skip_channels: int, gate_channels: int) -> None:
+        super().__init__()
+        inner = max(skip_channels // 2, 4)
+        self.skip = nn.Conv2d(skip_channels, inner, 1, bias=False)
+        self.gate = nn.Conv2d(gate_channels, inner, 1)
+        self.weight = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, skip: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """Scale a skip [B, C, H, W] by weights in (0, 1) from a gate [B, D, H, W]."""
+        weight = torch.sigmoid(self.weight(F.relu(self.skip(skip) + self.gate(gate))))
+        return skip * weight  # [B, 1, H, W] of weights
+
+
+def doubling(channels: int, upsampling: str) -> nn.Module:
+    """Return what doubles the resolution: `nearest` repeats pixels, `transposed` learns how."""
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(channels, channels, 2, stride=2)
+    return nn.Upsample(scale_factor=2.0, mode="nearest")
+
+
 class DecoderBlock(nn.Module):
     """Double the resolution, join the skip, convolve twice, recalibrate, drop channels."""
 
     def __init__(
-        self, in_channels: int, skip_channels: int, out_channels: int, scse: bool, dropout: float
+        self,
+        in_channels: int,
+        skip_channels: int,
+        out_channels: int,
+        scse: bool,
+        dropout: float,
+        upsampling: str = "nearest",
+        skip_attention: str = "none",
     ) -> None:
         super().__init__()
+        self.up = doubling(in_channels, upsampling)
+        gated = skip_attention == "spatial" and skip_channels > 0
+        self.gate = AttentionGate(skip_channels, in_channels) if gated else None
         self.first = ConvBlock(in_channels + skip_channels, out_channels)
         self.second = ConvBlock(out_channels, out_channels)
         self.attention = ScSE(out_channels) if scse else nn.Identity()
@@ -56,9 +92,10 @@ class DecoderBlock(nn.Module):
 
     def forward(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """Join [B, C, H, W] and a skip [B, D, 2H, 2W]; give [B, E, 2H, 2W]."""
-        features = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        features = self.up(coarse)
         if skip is not None:
-            features = torch.cat([features, skip], dim=1)
+            gated = skip if self.gate is None else self.gate(skip, features)
+            features = torch.cat([features, gated], dim=1)
         return self.dropout(self.attention(self.second(self.first(features))))
 
 
@@ -71,6 +108,8 @@ class UnetDecoder(nn.Module):
         channels: output channels per block, coarse to fine.
         dropout: channel dropout behind every block but the two finest, where whole channels
             are too few to lose.
+        upsampling: `nearest` or `transposed`.
+        skip_attention: `none`, or `spatial` for an attention gate on every skip.
     """
 
     def __init__(
@@ -81,6 +120,8 @@ class UnetDecoder(nn.Module):
         *,
         scse: bool,
         dropout: float,
+        upsampling: str = "nearest",
+        skip_attention: str = "none",
     ) -> None:
         super().__init__()
         width_at = dict(zip(reductions, feature_channels, strict=True))
@@ -88,7 +129,15 @@ class UnetDecoder(nn.Module):
         self.skip_reductions = [2**level for level in reversed(range(len(channels)))]
         incoming = [width_at[2 ** len(channels)], *channels[:-1]]
         self.blocks = nn.ModuleList(
-            DecoderBlock(before, width_at.get(reduction, 0), after, scse, dropout * (reduction > 2))
+            DecoderBlock(
+                before,
+                width_at.get(reduction, 0),
+                after,
+                scse,
+                dropout * (reduction > 2),
+                upsampling,
+                skip_attention,
+            )
             for before, reduction, after in zip(
                 incoming, self.skip_reductions, channels, strict=True
             )
@@ -96,8 +145,38 @@ class UnetDecoder(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode feature maps, fine to coarse, to [B, channels[-1], S, S]."""
+        return self.levels(features)[-1]
+
+    def levels(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Decode feature maps, fine to coarse, and return every block's output, coarse to fine."""
         feature_at = dict(zip(self.reductions, features, strict=True))
         decoded = features[-1]
+        levels = []
         for block, reduction in zip(self.blocks, self.skip_reductions, strict=True):
             decoded = block(decoded, feature_at.get(reduction))
-        return decoded
+            levels.append(decoded)
+        return levels
+
+
+class Hypercolumn(nn.Module):
+    """Set all decoder levels side by side at full resolution.
+
+    Hariharan et al. 2015 (arXiv:1411.5752). Each level is first brought to the finest one's
+    channels, or the coarse ones, at full resolution, would cost more than the decoder.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.narrow = nn.ModuleList(nn.Conv2d(width, channels[-1], 1) for width in channels[:-1])
+        self.channels = channels[-1] * len(channels)
+
+    def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Join levels, coarse to fine, to [B, self.channels, S, S]."""
+        size = levels[-1].shape[-2:]
+        coarse = [narrow(level) for narrow, level in zip(self.narrow, levels[:-1], strict=True)]
+        return torch.cat([*(enlarged(level, size) for level in coarse), levels[-1]], dim=1)
+
+
+def enlarged(features: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Interpolate [B, C, H, W] to another height and width, bilinearly."""
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=False)

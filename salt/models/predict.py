@@ -7,14 +7,14 @@ import torch
 from tqdm import tqdm
 
 from salt.dataset import ordered_batches
-from salt.models.segmenter import Segmentation, Segmenter
+from salt.models.segmenter import Network, Segmentation
 from salt.padding import crop
 
 BATCH_SIZE = 64
 
 
 def predict(
-    model: Segmenter,
+    model: Network,
     images: np.ndarray,
     stacks: np.ndarray,
     *,
@@ -50,7 +50,7 @@ def predict(
 
 
 def device_batches(
-    model: Segmenter,
+    model: Network,
     images: np.ndarray,
     stacks: np.ndarray,
     device: torch.device,

@@ -1,6 +1,7 @@
-"""The segmentation network: encoder, decoder, mask head and presence head."""
+"""What every network takes and gives, and our own: encoder, decoder, mask and presence head."""
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from salt.files import read_json, write_json
-from salt.models.decoder import ConvBlock, DropoutSite, UnetDecoder
+from salt.files import write_json
+from salt.models.decoder import ConvBlock, DropoutSite, Hypercolumn, UnetDecoder, enlarged
 from salt.models.encoder import build_encoder
-from salt.models.weights import load_weights, save_weights
+from salt.models.inputs import InputChannels
+from salt.models.weights import save_weights
 
 FINEST_CHANNELS = 16  # of the convolution pyramid; doubled at each level, up to 256
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
@@ -23,7 +25,8 @@ class Segmentation(NamedTuple):
     Attributes:
         mask_logits: [B, 1, H, W], at the input's size.
         presence_logits: [B, 1] for "the tile holds any salt", or None without such a head.
-        auxiliary: further outputs with losses of their own, possibly none.
+        auxiliary: in training with deep supervision, mask logits of the coarser decoder
+            levels, coarse to fine, each [B, 1, H, W]; otherwise none.
     """
 
     mask_logits: torch.Tensor
@@ -33,7 +36,10 @@ class Segmentation(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that rebuilds a network; the section `model` of params.yaml."""
+    """Everything that rebuilds a network; the section `model` of params.yaml.
+
+    The settings with a default are not read by every architecture; see `salt.models.registry`.
+    """
 
     architecture: str
     encoder: str
@@ -46,6 +52,37 @@ class ModelConfig:
     presence_head: bool
     input_size: int
     stack_width: int
+    width: int = 64
+    normalisation: str = "batch"
+    activation: str = "relu"
+    upsampling: str = "nearest"
+    skip_attention: str = "none"
+    hypercolumn: bool = False
+    deep_supervision: bool = False
+    coordinates: bool = False
+    features: tuple[str, ...] = ()
+
+
+class Network(nn.Module, ABC):
+    """Any segmentation network: `network(images [B, stack_width, S, S]) -> Segmentation`.
+
+    S is `config.input_size`. `encode` holds nothing that is random in inference, so Monte
+    Carlo dropout repeats `decode` alone.
+    """
+
+    config: ModelConfig
+
+    @abstractmethod
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return feature maps [B, C, H, W]; nothing in here is random in inference."""
+
+    @abstractmethod
+    def decode(self, features: list[torch.Tensor]) -> Segmentation:
+        """Turn feature maps into logits; every dropout site lies in here."""
+
+    def forward(self, images: torch.Tensor) -> Segmentation:
+        """Segment [B, stack_width, S, S] normalised tiles."""
+        return self.decode(self.encode(images))
 
 
 class ConvPyramid(nn.Module):
@@ -73,7 +110,7 @@ class ConvPyramid(nn.Module):
         return features
 
 
-class Segmenter(nn.Module):
+class Segmenter(Network):
     """Encoder and U-Net decoder on [B, stack_width, S, S] tiles.
 
     `hybrid` joins a convolution pyramid to an encoder that starts at a quarter of the
@@ -84,10 +121,12 @@ class Segmenter(nn.Module):
         super().__init__()
         self.config = config
         depth = len(config.decoder_channels)
+        self.inputs = InputChannels(config.coordinates, config.features)
+        in_channels = config.stack_width + self.inputs.extra
         self.encoder = build_encoder(
             config.encoder,
             input_size=config.input_size,
-            in_channels=config.stack_width,
+            in_channels=in_channels,
             depth=depth,
             width=config.encoder_width,
             depths=config.encoder_depths,
@@ -96,7 +135,7 @@ class Segmenter(nn.Module):
         channels, reductions = list(self.encoder.channels), list(self.encoder.reductions)
         self.pyramid: ConvPyramid | None = None
         if config.architecture == "hybrid":
-            self.pyramid = ConvPyramid(config.stack_width, depth)
+            self.pyramid = ConvPyramid(in_channels, depth)
             width_at = dict(zip(reductions, channels, strict=True))
             reductions = [2**level for level in range(depth + 1)]
             channels = [
@@ -109,13 +148,21 @@ class Segmenter(nn.Module):
             config.decoder_channels,
             scse=config.attention == "scse",
             dropout=config.decoder_dropout,
+            upsampling=config.upsampling,
+            skip_attention=config.skip_attention,
         )
-        self.mask_head = nn.Conv2d(config.decoder_channels[-1], 1, 3, padding=1)
+        self.hypercolumn = Hypercolumn(config.decoder_channels) if config.hypercolumn else None
+        finest = config.decoder_channels[-1]
+        joined = finest if self.hypercolumn is None else self.hypercolumn.channels
+        self.mask_head = nn.Conv2d(joined, 1, 3, padding=1)
         self.presence_dropout = DropoutSite(config.decoder_dropout)
         self.presence_head = nn.Linear(2 * channels[-1], 1) if config.presence_head else None
+        coarser = config.decoder_channels[:-1] if config.deep_supervision else ()
+        self.auxiliary_heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarser)
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
+        images = self.inputs(images)
         features = self.encoder(images)
         if self.pyramid is None:
             return features
@@ -127,35 +174,30 @@ class Segmenter(nn.Module):
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
         """Turn feature maps into logits; every dropout site lies in here."""
-        mask_logits = self.mask_head(self.decoder(features))
+        levels = self.decoder.levels(features)
+        decoded = levels[-1] if self.hypercolumn is None else self.hypercolumn(levels)
+        mask_logits = self.mask_head(decoded)
+        return Segmentation(mask_logits, self._presence(features[-1]), self._auxiliary(levels))
+
+    def _presence(self, coarsest: torch.Tensor) -> torch.Tensor | None:
         if self.presence_head is None:
-            return Segmentation(mask_logits, None)
-        coarsest = features[-1]  # [B, C, S / 2**depth, S / 2**depth]
+            return None
         pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
         dropped = self.presence_dropout(pooled[:, :, None, None])[:, :, 0, 0]
-        return Segmentation(mask_logits, self.presence_head(dropped))
+        return self.presence_head(dropped)
 
-    def forward(self, images: torch.Tensor) -> Segmentation:
-        """Segment [B, stack_width, S, S] normalised tiles."""
-        return self.decode(self.encode(images))
+    def _auxiliary(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        if not self.training or not self.auxiliary_heads:
+            return ()
+        size = levels[-1].shape[-2:]
+        pairs = zip(self.auxiliary_heads, levels[:-1], strict=True)
+        return tuple(enlarged(head(level), size) for head, level in pairs)
 
 
 def save_model(state: dict[str, torch.Tensor], config: ModelConfig, folder: Path) -> None:
     """Write weights.safetensors and the config.json that rebuilds the model."""
     save_weights(state, folder / WEIGHTS)
     write_json(folder / CONFIG, asdict(config))
-
-
-def load_model(folder: Path) -> Segmenter:
-    """Rebuild a saved model, in evaluation mode.
-
-    Raises:
-        ModelError: the weights do not fit the config.
-        StoreError: a file is missing.
-    """
-    model = Segmenter(config_from(read_json(folder / CONFIG) | {"encoder_weights": "none"}))
-    load_weights(model, folder / WEIGHTS)
-    return model.eval()
 
 
 def config_from(settings: dict[str, Any]) -> ModelConfig:

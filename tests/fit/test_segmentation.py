@@ -21,7 +21,8 @@ from salt.fit.segmentation import (
     read_fold,
 )
 from salt.losses.compound import LossConfig, compound_loss
-from salt.models.segmenter import WEIGHTS, config_from, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import WEIGHTS, config_from
 from salt.models.weights import read_weights
 from salt.padding import crop, pad
 from salt.store import open_store
