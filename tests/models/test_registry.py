@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from tiny_project import PROJECT
@@ -174,6 +175,54 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path) -> 
     save_weights({k: t for k, t in weights.items() if k != "mask_head.bias"}, path)
     with pytest.raises(ModelError, match=r"missing \['mask_head.bias'\], unexpected \[\]"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["unetplusplus", "fcn"])
+def test_a_local_checkpoint_arrives_in_a_zoo_encoder_with_its_stem_adapted(
+    name: str, tmp_path: Path
+) -> None:
+    whole = timm.create_model("test_resnet").state_dict()
+    path = tmp_path / "encoder.safetensors"
+    save_weights(whole, path)
+    model = build(name, encoder_weights=str(path), stack_width=1)
+    loaded = getattr(model.body.encoder, "model", None) or model.body.encoder.backbone
+    own = loaded.state_dict()
+    stem = next(key for key in own if key.endswith("conv1.0.weight") or key == "conv1.weight")
+    torch.testing.assert_close(own[stem], whole[stem].sum(1, keepdim=True))
+    others = own.keys() - {stem}
+    assert others and all(torch.equal(own[key], whole[key]) for key in others)
+
+
+@pytest.mark.parametrize("name", ["unetplusplus", "fcn"])
+@pytest.mark.parametrize(("lost", "added"), [("layer1.0.conv1.weight", None), (None, "extra")])
+def test_a_checkpoint_that_is_not_the_encoders_is_refused_by_every_zoo_network(
+    name: str, lost: str | None, added: str | None, tmp_path: Path
+) -> None:
+    weights = timm.create_model("test_resnet").state_dict()
+    if lost:
+        del weights[lost]
+    if added:
+        weights[added] = torch.zeros(1)
+    path = tmp_path / "encoder.safetensors"
+    save_weights(weights, path)
+    with pytest.raises(ModelError, match=str(lost or added).replace(".", r"\.")):
+        build(name, encoder_weights=str(path))
+
+
+def test_a_missing_checkpoint_is_named_by_a_zoo_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone.safetensors: no such weights"):
+        build("linknet", encoder_weights=str(tmp_path / "gone.safetensors"))
+
+
+def test_an_unknown_encoder_is_named_by_a_zoo_network() -> None:
+    with pytest.raises(ModelError, match="'resnet1', expected swinv2 or a timm model"):
+        build("linknet", encoder="resnet1")
+
+
+def test_a_transformer_encoder_serves_a_zoo_decoder() -> None:
+    model = build("upernet", encoder="swinv2", decoder_channels=[16] * 4).eval()
+    with torch.no_grad():
+        assert model(tiles(model)).mask_logits.shape == (2, 1, 101, 101)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("monai") is not None, reason="MONAI is installed")
