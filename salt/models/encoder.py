@@ -84,6 +84,7 @@ def build_encoder(
     width: int,
     depths: Sequence[int],
     weights: str = "none",
+    appended_channels: int = 0,
 ) -> Encoder:
     """Build an encoder whose coarsest features are reduced 2 ** `depth` times.
 
@@ -93,6 +94,8 @@ def build_encoder(
         weights: `none` (random), `imagenet` (timm's own download; the first convolution is
             adapted to `in_channels` by timm) or the path of a .safetensors file with the
             timm model's own keys.
+        appended_channels: inputs behind the images, of which weights know nothing: pretrained
+            weights are adapted to `in_channels` alone, and look at the others with zeros.
 
     Raises:
         ModelError: unknown encoder, an input size it cannot take, no features at that depth,
@@ -103,10 +106,11 @@ def build_encoder(
             f"model.input_size is {input_size}, expected a multiple of {2**depth} for "
             f"{depth} levels. Use {-(-input_size // 2**depth) * 2**depth}."
         )
+    stem, appended = stem_channels(in_channels, appended_channels, weights)
     name, options = timm_settings(
         name,
         input_size=input_size,
-        in_channels=in_channels,
+        in_channels=stem,
         depth=depth,
         width=width,
         depths=depths,
@@ -121,7 +125,25 @@ def build_encoder(
             f"({_line(error)}). Expected a timm model with hierarchical features; imagenet weights "
             "need timm's hub, encoder_weights: none needs nothing."
         ) from error
-    return Encoder(backbone, input_size, in_channels)
+    widen_stem(backbone, appended)
+    return Encoder(backbone, input_size, in_channels + appended_channels)
+
+
+def stem_channels(in_channels: int, appended: int, weights: str) -> tuple[int, int]:
+    """Return with how many inputs to build an encoder, and by how many to widen it after."""
+    if weights == "none":
+        return in_channels + appended, 0
+    return in_channels, appended
+
+
+@torch.no_grad()
+def widen_stem(backbone: nn.Module, channels: int) -> None:
+    """Let the first convolution see further input channels, with weights of zero."""
+    if channels:
+        stem = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+        blind = stem.weight.new_zeros(stem.out_channels, channels, *stem.kernel_size)
+        stem.weight = nn.Parameter(torch.cat([stem.weight, blind], dim=1))
+        stem.in_channels += channels
 
 
 def timm_settings(

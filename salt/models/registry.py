@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from salt.errors import ModelError
+from salt.errors import ModelError, SaltError
 from salt.files import read_json
 from salt.models.segmenter import (
     CONFIG,
@@ -127,7 +127,15 @@ def build_model(config: ModelConfig) -> Network:
             f"model.encoder_weights is {config.encoder_weights!r}, but {name} has no encoder to "
             "load them into; expected none. Set that, or choose another model.architecture."
         )
-    return architecture.build(config)
+    try:
+        return architecture.build(config)
+    except SaltError:
+        raise
+    except Exception as error:  # a library's layers raise whatever they like
+        raise ModelError(
+            f"{name} could not be built ({' '.join(str(error).split())[:200]}). Change "
+            "model.decoder_channels (their number is the depth), model.width or model.encoder."
+        ) from error
 
 
 def load_model(folder: Path) -> Network:

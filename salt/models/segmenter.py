@@ -126,7 +126,8 @@ class Segmenter(Network):
         self.encoder = build_encoder(
             config.encoder,
             input_size=config.input_size,
-            in_channels=in_channels,
+            in_channels=config.stack_width,
+            appended_channels=self.inputs.extra,
             depth=depth,
             width=config.encoder_width,
             depths=config.encoder_depths,

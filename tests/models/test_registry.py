@@ -209,6 +209,36 @@ def test_a_checkpoint_that_is_not_the_encoders_is_refused_by_every_zoo_network(
         build(name, encoder_weights=str(path))
 
 
+def test_pretrained_weights_look_at_appended_channels_with_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    save_weights(timm.create_model("test_resnet").state_dict(), path)
+    plain, appended = (
+        build("linknet", encoder_weights=str(path), **changes).body.encoder.model
+        for changes in ({}, {"coordinates": True, "features": ["gradient"]})
+    )
+    images, more = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = plain.eval()(images)
+        found = appended.eval()(torch.cat([images, more], dim=1))
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("fpn", {"decoder_channels": [16] * 4}, "must be divisible by num_groups"),
+        ("linknet", {"decoder_channels": [16] * 6}, r"depth should be in range \[1, 5\]"),
+    ],
+)
+def test_settings_that_a_library_refuses_end_in_one_line(
+    name: str, changes: dict, problem: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"{name} could not be built \(.*{problem}") as caught:
+        build(name, **changes)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_checkpoint_is_named_by_a_zoo_network(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone.safetensors: no such weights"):
         build("linknet", encoder_weights=str(tmp_path / "gone.safetensors"))
@@ -230,6 +260,17 @@ def test_without_monai_its_networks_say_how_to_get_it() -> None:
     with pytest.raises(ModelError, match=r"dynunet needs MONAI, which is not installed") as caught:
         build("dynunet")
     assert "\n" not in str(caught.value)
+
+
+def test_a_plain_unet_gives_logits_of_its_coarser_levels_in_training_alone() -> None:
+    model = build("plain_unet", deep_supervision=True).train()
+    output = model(tiles(model))
+    assert [logits.shape for logits in output.auxiliary] == [(2, 1, 101, 101)] * 2
+    (output.mask_logits.sum() + sum(logits.sum() for logits in output.auxiliary)).backward()
+    heads = [key for key, p in model.named_parameters() if p.grad is None]
+    assert heads == ["presence_head.weight", "presence_head.bias"]
+    with torch.no_grad():
+        assert model.eval()(tiles(model)).auxiliary == ()
 
 
 @MONAI

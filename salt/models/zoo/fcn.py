@@ -33,7 +33,8 @@ def build_fcn(config: ModelConfig) -> ZooNetwork:
     encoder = build_encoder(
         config.encoder,
         input_size=padded_size(config.input_size, 2**depth),
-        in_channels=input_channels(config),
+        in_channels=config.stack_width,
+        appended_channels=input_channels(config) - config.stack_width,
         depth=depth,
         width=config.encoder_width,
         depths=config.encoder_depths,

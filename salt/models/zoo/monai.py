@@ -21,9 +21,7 @@ NORMALISATIONS: dict[str, str | tuple[str, dict[str, int]]] = {
     "group": ("GROUP", {"num_groups": 8}),
 }
 ACTIVATIONS = {"relu": "RELU", "leaky_relu": "LEAKYRELU", "elu": "ELU", "silu": "SWISH"}
-SWIN_HEADS = (3, 6, 12, 24)
 SWIN_MULTIPLE = 32  # four halvings behind patches of 2
-SWIN_WINDOW = 7
 
 
 class Whole(nn.Module):
@@ -49,7 +47,8 @@ class Dynamic(nn.Module):
     def forward(self, images: torch.Tensor) -> BodyOutput:
         """Decode [B, C, S, S] to full resolution."""
         decoded = self.network.skip_layers(images)
-        finer_first = self.network.heads if self.network.deep_supervision else []
+        supervised = self.training and self.network.deep_supervision
+        finer_first = self.network.heads if supervised else []
         return BodyOutput(decoded, decoded, tuple(reversed(finer_first)))
 
 
@@ -134,11 +133,10 @@ def build_segresnet(config: ModelConfig) -> ZooNetwork:
         out_channels=1,
         dropout_prob=config.decoder_dropout or None,
         norm=_normalisation(config),
-        use_conv_final=False,
         blocks_down=[1, *[2] * (levels - 1), 4],
         blocks_up=[1] * levels,
     )
-    del network.conv_final
+    network.conv_final[-1] = nn.Identity()  # the layer that reduces to classes
     return ZooNetwork(config, ResidualEncoderDecoder(network), _multiple(config))
 
 
@@ -157,8 +155,6 @@ def build_swin_unetr(config: ModelConfig) -> ZooNetwork:
         in_channels=input_channels(config),
         out_channels=1,
         feature_size=config.width,
-        num_heads=SWIN_HEADS,
-        window_size=SWIN_WINDOW,
         norm_name=_normalisation(config),
         spatial_dims=2,
     )

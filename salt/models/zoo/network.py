@@ -19,7 +19,8 @@ class BodyOutput(NamedTuple):
         decoded: [B, D, h, w], what the mask is read from, at any resolution.
         deepest: [B, E, h', w'], what presence is read from: the coarsest features, or
             `decoded` again where the architecture does not show them.
-        auxiliary: logits [B, 1, h'', w''] of coarser levels, coarse to fine; possibly none.
+        auxiliary: in training with deep supervision, logits [B, 1, h'', w''] of coarser levels,
+            coarse to fine; otherwise none.
     """
 
     decoded: torch.Tensor
@@ -60,7 +61,10 @@ class ZooNetwork(Network):
                 f"the network got tiles of {images.shape[-1]} pixels, expected "
                 f"{self.config.input_size}. Pad them to model.input_size."
             )
-        output = self.body(pad(self.inputs(images), self.padded))
+        images = self.inputs(images)
+        if self.padded != self.config.input_size:
+            images = pad(images, self.padded)
+        output = self.body(images)
         return [output.decoded, output.deepest, *output.auxiliary]
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
@@ -69,7 +73,7 @@ class ZooNetwork(Network):
         return Segmentation(
             self._full_size(self.mask_head(self.dropout(decoded))),
             self._presence(deepest),
-            tuple(self._full_size(logits) for logits in auxiliary) if self.training else (),
+            tuple(self._full_size(logits) for logits in auxiliary),
         )
 
     def _full_size(self, logits: torch.Tensor) -> torch.Tensor:

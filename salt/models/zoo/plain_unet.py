@@ -18,7 +18,7 @@ class PlainUnet(nn.Module):
         dropout: of channels, between the two convolutions of every level.
         upsampling: `nearest` (with a convolution) or `transposed`.
         skip_attention: `none` or `spatial`.
-        deep_supervision: also give logits of all levels but the finest.
+        deep_supervision: in training also give logits of all levels but the finest.
     """
 
     def __init__(
@@ -56,5 +56,6 @@ class PlainUnet(nn.Module):
         decoded = [deepest]
         for block in self.up:
             decoded.append(block(decoded[-1], skips.pop()))
-        logits = (head(level) for head, level in zip(self.auxiliary, decoded[1:], strict=False))
-        return BodyOutput(decoded[-1], deepest, tuple(logits))
+        coarser = decoded[1:-1] if self.training and self.auxiliary else []
+        pairs = zip(self.auxiliary, coarser, strict=bool(coarser))
+        return BodyOutput(decoded[-1], deepest, tuple(head(level) for head, level in pairs))

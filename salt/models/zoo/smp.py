@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from salt.errors import ModelError
-from salt.models.encoder import require_whole, timm_settings
+from salt.models.encoder import require_whole, stem_channels, timm_settings, widen_stem
 from salt.models.segmenter import ModelConfig
 from salt.models.weights import read_weights
 from salt.models.zoo.network import BodyOutput, ZooNetwork, input_channels, padded_size
@@ -64,13 +63,15 @@ def build_smp(config: ModelConfig, model_class: str) -> ZooNetwork:
     Weights are those of `salt.models.encoder.build_encoder`, refused unless whole.
 
     Raises:
-        ModelError: the encoder is unknown, or does not fit this decoder, size or weights.
+        ModelError: the encoder is unknown, or the weights are not its own.
     """
     import segmentation_models_pytorch as smp
 
-    depth = len(config.decoder_channels)
+    depth, weights = len(config.decoder_channels), config.encoder_weights
     multiple = 2**depth
-    in_channels = input_channels(config)
+    in_channels, appended = stem_channels(
+        config.stack_width, input_channels(config) - config.stack_width, weights
+    )
     name, timm_options = timm_settings(
         config.encoder,
         input_size=padded_size(config.input_size, multiple),
@@ -80,27 +81,21 @@ def build_smp(config: ModelConfig, model_class: str) -> ZooNetwork:
         depths=config.encoder_depths,
     )
     passed = {key: timm_options[key] for key in timm_options.keys() - {"in_chans", "out_indices"}}
-    weights, local = config.encoder_weights, config.encoder_weights not in ("none", "imagenet")
+    local = weights not in ("none", "imagenet")
     if local:
         checkpoint = read_weights(Path(weights))
         passed["pretrained_cfg_overlay"] = {"file": weights}
-    try:
-        model = getattr(smp, model_class)(
-            f"tu-{name}",
-            encoder_depth=depth,
-            encoder_weights=None if weights == "none" else True,
-            in_channels=in_channels,
-            **OPTIONS[model_class](config),
-            **passed,
-        )
-    except Exception as error:  # smp and timm raise whatever their layers and downloads raise
-        raise ModelError(
-            f"{config.architecture} with encoder {config.encoder!r}, weights {weights!r} and "
-            f"{depth} levels could not be built ({' '.join(str(error).split())[:200]}). Choose "
-            "another encoder, or another number of model.decoder_channels."
-        ) from error
+    model = getattr(smp, model_class)(
+        f"tu-{name}",
+        encoder_depth=depth,
+        encoder_weights=None if weights == "none" else True,
+        in_channels=in_channels,
+        **OPTIONS[model_class](config),
+        **passed,
+    )
     if model_class == "UnetPlusPlus":  # its last block would attend to a skip it does not have
         model.decoder.blocks[f"x_0_{depth - 1}"].attention1 = nn.Identity()
     if local:
         require_whole(model.encoder.model, name, timm_options, checkpoint, weights)
+    widen_stem(model.encoder.model, appended)
     return ZooNetwork(config, EncoderDecoder(model), multiple)
