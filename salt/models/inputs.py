@@ -27,8 +27,9 @@ class InputChannels(nn.Module):
         """Return [B, C + extra, H, W] for [B, C, H, W]."""
         if not self.extra:
             return images
-        own = images[:, images.shape[1] // 2][:, None]  # [B, 1, H, W]
-        channels = [images, *(FEATURES[name](own) for name in self.features)]
+        own = images[:, images.shape[1] // 2][:, None].float()  # [B, 1, H, W]
+        with torch.autocast(images.device.type, enabled=False):
+            channels = [images, *(FEATURES[name](own) for name in self.features)]
         if self.coordinates:
             channels.append(coordinate_channels(images))
         return torch.cat(channels, dim=1)
@@ -62,8 +63,7 @@ def cumulative_amplitude(own: torch.Tensor) -> torch.Tensor:
     height = own.shape[-2]
     # A product with a triangle: cumsum has no deterministic kernel on a GPU.
     above = torch.ones(height, height, dtype=own.dtype, device=own.device).tril()
-    with torch.autocast(own.device.type, enabled=False):
-        sums = above @ centred
+    sums = above @ centred
     sums = sums - sums.mean((2, 3), keepdim=True)
     return sums / sums.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-3)
 

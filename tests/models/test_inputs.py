@@ -62,9 +62,8 @@ def test_a_constant_tile_has_blank_features(name: str, value: float) -> None:
     torch.testing.assert_close(blank, torch.zeros_like(blank), atol=1e-2, rtol=0)
 
 
-def test_half_precision_training_sums_in_full() -> None:
-    own = torch.randn(1, 1, 101, 101)
+def test_features_are_computed_in_full_precision_whatever_the_training_s() -> None:
+    images, channels = torch.randn(1, 3, 101, 101), InputChannels(True, list(FEATURES))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(cumulative_amplitude(own), cumulative_amplitude(own.clone()))
-        found = cumulative_amplitude(own)
-    assert torch.equal(found, cumulative_amplitude(own))
+        found = channels(images)
+    assert torch.equal(found, channels(images))

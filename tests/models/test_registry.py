@@ -78,6 +78,16 @@ def test_passes_of_dropout_differ_and_a_single_pass_is_the_plain_answer(name: st
     assert torch.equal(single, again)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_in_half_precision_is_finite(name: str) -> None:
+    model = build(name).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(tiles(model))
+    output.mask_logits.float().square().mean().backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_the_parameters_offer_exactly_the_registered_architectures() -> None:
     offered = typing.get_args(Model.model_fields["architecture"].annotation)
     assert list(offered) == list(ARCHITECTURES)

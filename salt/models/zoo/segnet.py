@@ -58,7 +58,8 @@ class SegNet(nn.Module):
         deepest = features
         for level in self.up:
             places, size = pooled.pop()
-            features = level(F.max_unpool2d(features, places, [2, 2], output_size=size))
+            spread = F.max_unpool2d(features.float(), places, [2, 2], output_size=size)  # no bf16
+            features = level(spread)
         return BodyOutput(features, deepest)
 
 
