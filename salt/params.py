@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from salt.errors import ParameterError
 
@@ -79,7 +86,28 @@ class Pretrain(Section):
 
 
 class Model(Section):
-    architecture: Literal["hybrid", "unet"]
+    architecture: Literal[
+        "hybrid",
+        "unet",
+        "plain_unet",
+        "residual_unet",
+        "segnet",
+        "psp_unet",
+        "unetplusplus",
+        "deeplabv3plus",
+        "pspnet",
+        "linknet",
+        "fpn",
+        "upernet",
+        "manet",
+        "segformer",
+        "fcn",
+        "monai_unet",
+        "attention_unet",
+        "dynunet",
+        "segresnet",
+        "swin_unetr",
+    ]
     encoder: str
     encoder_width: Positive
     encoder_depths: list[Positive]
@@ -92,6 +120,22 @@ class Model(Section):
     input_size: Annotated[int, Field(ge=101)]
     padding: Literal["reflect", "edge", "zero", "neighbours"]
     stack_width: Literal[1, 3]
+    width: Positive
+    normalisation: Literal["batch", "instance", "group", "none"]
+    activation: Literal["relu", "leaky_relu", "elu", "silu"]
+    upsampling: Literal["nearest", "transposed"]
+    skip_attention: Literal["none", "spatial"]
+    hypercolumn: bool
+    deep_supervision: bool
+    coordinates: bool
+    features: list[Literal["gradient", "cumulative_amplitude"]]
+
+    @field_validator("features")
+    @classmethod
+    def _features_once(cls, features: list[str]) -> list[str]:
+        if len(set(features)) < len(features):
+            raise ValueError("name each feature once")
+        return features
 
 
 class LossPhase(Section):
@@ -233,9 +277,6 @@ class Ensemble(Section):
 
 class Postprocess(Section):
     crf_iterations: Count
-
-
-class Postprocess(Section):
     extend_vertical: bool
     seam_feather: Annotated[int, Field(ge=0, le=50)]  # the fades of two seams must not meet
 

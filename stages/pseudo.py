@@ -31,7 +31,7 @@ def main(fold: int) -> None:
             share=params.pseudo.share,
             agreement=params.pseudo.agreement,
             passes=params.uncertainty.passes,
-            flip=params.ensemble.tta == "flip",
+            tta=params.ensemble.tta,
             precision=params.train.precision,
             device=device,
             out=OUT / str(fold),

@@ -198,6 +198,23 @@ def test_a_volume_stack_needs_a_source_with_inlines(content):
     assert "index.stack: volume" in refusal(content)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("architecture", "vnet"),
+        ("width", 0),
+        ("normalisation", "layer"),
+        ("activation", "tanh"),
+        ("upsampling", "bilinear"),
+        ("skip_attention", "channel"),
+        ("features", ["gradient", "gradient"]),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(content, key, value):
+    content["model"][key] = value
+    assert refusal(content).startswith(f"params.yaml: model.{key}: got {value!r}; ")
+
+
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(ParameterError, match=r"no such file.*project's root"):
         load_params(tmp_path / "params.yaml")

@@ -12,7 +12,8 @@ from salt.files import write_csv
 from salt.fit.loop import Fit
 from salt.fit.task import FitConfig, Report
 from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
-from salt.models.segmenter import ModelConfig, Segmenter, save_model
+from salt.models.registry import build_model
+from salt.models.segmenter import ModelConfig, save_model
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
 
@@ -104,7 +105,7 @@ def pretrain(
     The heads' weights are written too, so that the folder is a whole model; training leaves
     them out. With 0 epochs the weights are the random ones, and training starts from them.
     """
-    model = MaskedModel(Segmenter(model_config))
+    model = MaskedModel(build_model(model_config))
     state, history = Fit(model, task, fit_config, resume, device).run(report)
     model.load_state_dict(state)
     save_model(model.segmenter.state_dict(), model_config, out)

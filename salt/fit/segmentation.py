@@ -28,14 +28,16 @@ from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
 from salt.mixing import mixed_batches
 from salt.models.predict import predict
-from salt.models.segmenter import WEIGHTS, ModelConfig, Segmentation, Segmenter, save_model
+from salt.models.registry import build_model
+from salt.models.segmenter import WEIGHTS, ModelConfig, Network, Segmentation, save_model
 from salt.models.weights import load_weights
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
 from salt.store import open_store
 
 HISTORY = ["epoch", "learning_rate", "train_loss", "validation_score"]
-HEADS = ("mask_head.", "presence_head.")  # drawn anew: pretraining knows nothing of salt
+# Drawn anew: pretraining knows nothing of salt.
+HEADS = ("mask_head.", "presence_head.", "auxiliary_heads.")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 class SegmentationTask:
-    """Fit a `Segmenter` to labelled tiles; see `salt.fit.task.Task`."""
+    """Fit a network to labelled tiles; see `salt.fit.task.Task`."""
 
     def __init__(
         self,
@@ -194,7 +196,7 @@ class SegmentationTask:
             distances=distances,
         )
 
-    def loss(self, model: Segmenter, batch: Batch, share: float) -> torch.Tensor:
+    def loss(self, model: Network, batch: Batch, share: float) -> torch.Tensor:
         """Return the compound loss on every pixel with a label; padding is cropped off first.
 
         Real margins are no padding, and stay. Presence is asked of the tile alone.
@@ -220,7 +222,7 @@ class SegmentationTask:
         others = compound_loss(output, masks, valid, distance, config, own)
         return batch.share * loss + (1 - batch.share) * others
 
-    def validate(self, model: Segmenter) -> dict[str, float]:
+    def validate(self, model: Network) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles."""
         tiles = self.data.validation
         if not len(tiles):
@@ -275,7 +277,7 @@ def fit_fold(
             f"{task.name}: {len(task.data.training)} training tiles are fewer than a batch of "
             f"{task.batch_size}. Lower train.batch_size or train.validation_share."
         )
-    model = Segmenter(model_config)
+    model = build_model(model_config)
     matched = load_weights(model, start / WEIGHTS, leave=anew)
     print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
     state, history = Fit(model, task, fit_config, resume, device).run(report)

@@ -17,7 +17,7 @@ from salt.dataset import Batch, LabelledTiles
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, replacing
 from salt.fit.segmentation import FoldData, SegmentationTask
-from salt.models.segmenter import CONFIG, WEIGHTS, Segmenter
+from salt.models.segmenter import CONFIG, WEIGHTS, Network
 from salt.store import TileStore
 
 TRAINED = (WEIGHTS, CONFIG, "history.csv", "oof_probability.npy", "oof_tiles.csv")
@@ -41,7 +41,7 @@ class BatchPair:
 
 
 class StudentTask:
-    """Fit a `Segmenter` to labelled and pseudo-labelled tiles; see `salt.fit.task.Task`.
+    """Fit a network to labelled and pseudo-labelled tiles; see `salt.fit.task.Task`.
 
     An epoch is one over the labelled tiles, with as many pseudo-labelled batches: if there are
     fewer of those they come again, if more the epoch sees a random part.
@@ -65,14 +65,14 @@ class StudentTask:
         for pair in zip(self.labelled.batches(epoch), pseudo, strict=False):
             yield BatchPair(*pair)
 
-    def loss(self, model: Segmenter, batch: BatchPair, share: float) -> torch.Tensor:
+    def loss(self, model: Network, batch: BatchPair, share: float) -> torch.Tensor:
         """Return the weighted mean of both losses, with the terms' weights of the last epoch."""
         del share  # a loss schedule belongs to the first round, and has ended
         labelled = self.labelled.loss(model, batch.labelled, 1.0)
         pseudo = self.pseudo.loss(model, batch.pseudo, 1.0)
         return (labelled + self.weight * pseudo) / (1 + self.weight)
 
-    def validate(self, model: Segmenter) -> dict[str, float]:
+    def validate(self, model: Network) -> dict[str, float]:
         """Return the metric at threshold 0.5 on the validation tiles, which have true labels."""
         return self.labelled.validate(model)
 

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import open_stacks
+from salt.dataset import TileImages, open_images, open_stacks
 from salt.files import read_csv, write_array, write_csv, write_json
-from salt.infer.uncertainty import binary_entropy, sample_passes
+from salt.infer.uncertainty import MAPS_AT_ONCE, VIEWS, binary_entropy, sample_passes
 from salt.metrics import tile_scores
+from salt.models.precision import autocast
 from salt.models.predict import BATCH_SIZE, device_batches
-from salt.models.segmenter import Segmenter, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import Network
 from salt.store import TileStore
 
 
@@ -47,7 +49,7 @@ def label_fold(
     share: float,
     agreement: float,
     passes: int,
-    flip: bool,
+    tta: str,
     precision: str,
     device: torch.device,
     out: Path,
@@ -59,7 +61,7 @@ def label_fold(
         share: pseudo-labelled tiles wanted, as a share of the fold's training tiles; 0 asks
             nothing of the network and writes no tile.
         agreement: least agreement of the members, in [0, 1].
-        passes, flip: the members: so many dropout passes of the tile and of its mirror image.
+        passes, tta: the members: so many dropout passes of each of the tile's `VIEWS`.
     """
     model = load_model(train).to(device).to(memory_format=torch.channels_last)
     store, stacks = open_stacks(ingest, index, model.config.stack_width)
@@ -70,10 +72,10 @@ def label_fold(
     rows = _unlabelled_rows(store) if wanted else np.empty(0, np.int64)
     judged = judge_tiles(
         model,
-        np.asarray(store.images),
+        open_images(store, index, model.config.padding, model.config.input_size),
         stacks[rows],
         passes=passes,
-        flip=flip,
+        tta=tta,
         precision=precision,
         name=f"pseudo@{fold}",
     )
@@ -85,12 +87,12 @@ def label_fold(
 
 
 def judge_tiles(
-    model: Segmenter,
-    images: np.ndarray,
+    model: Network,
+    images: TileImages,
     stacks: np.ndarray,
     *,
     passes: int,
-    flip: bool,
+    tta: str,
     precision: str,
     name: str,
 ) -> Agreement:
@@ -98,22 +100,19 @@ def judge_tiles(
 
     Args:
         model: in evaluation mode.
-        images: uint8 [n, S, S]; stacks: int64 [m, C] rows of it, one row per tile judged.
-        passes, flip: so many dropout passes of the tile and, with `flip`, of its mirror image.
+        images: uint8 [n, S, S], or tiles with real margins if the model was trained with them.
+        stacks: int64 [m, C] rows of them, one row per tile judged.
+        passes, tta: so many dropout passes of each of the tile's `VIEWS`.
         name: of the progress bar.
     """
     size = images.shape[-1]
     masks = np.empty((len(stacks), size, size), np.uint8)
     agreement, entropy = np.empty((2, len(stacks)))
     device = next(model.parameters()).device
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-    ):
-        tiles_at_once = max(BATCH_SIZE // passes, 1)
+    tiles_at_once = max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
+    with torch.inference_mode(), autocast(device, precision):
         for rows, batch in device_batches(model, images, stacks, device, name, tiles_at_once):
-            views = (False, True) if flip else (False,)
-            samples = [sample_passes(model, batch, passes, size, view)[0] for view in views]
+            samples = [sample_passes(model, batch, passes, size, view)[0] for view in VIEWS[tta]]
             members = torch.cat(samples)  # [views * passes, B, S, S]
             mean = members.mean(0)
             masks[rows] = (mean > 0.5).cpu().numpy()

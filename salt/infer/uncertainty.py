@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,11 @@ from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.precision import autocast
 from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
-from salt.models.segmenter import Segmentation, Segmenter, Settled, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import Network, Segmentation
 from salt.padding import margins
 
-MAPS_AT_ONCE = (
-    1024  # probability maps held at once, tiles times views times passes: 42 MB and a few copies
-)
+MAPS_AT_ONCE = 1024  # tiles times views times passes whose maps are held at once: 42 MB each copy
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def moments(probability: torch.Tensor, presence: torch.Tensor) -> Moments:
 
 
 @contextmanager
-def dropout_switched_on(model: Segmenter) -> Iterator[None]:
+def dropout_switched_on(model: Network) -> Iterator[None]:
     """Put a model in evaluation mode but for its dropout sites.
 
     Raises:
@@ -130,7 +129,7 @@ def unshow(output: Segmentation, view: View) -> Segmentation:
 
 
 def sample_passes(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, view: View = PLAIN
+    model: Network, images: torch.Tensor, passes: int, size: int, view: View = PLAIN
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
@@ -146,7 +145,7 @@ def sample_passes(
         outputs = [model.finish(settled)]
     else:
         with dropout_switched_on(model):
-            outputs = _random_passes(model, settled, passes)
+            outputs = _random_passes(model, settled, passes, len(images))
     outputs = [unshow(output, view) for output in outputs]
     shape = (passes, len(images))
     return (
@@ -155,9 +154,9 @@ def sample_passes(
     )
 
 
-def _random_passes(model: Segmenter, settled: Settled, passes: int) -> list[Segmentation]:
+def _random_passes(model: Network, settled: Any, passes: int, tiles: int) -> list[Segmentation]:
     """Finish `passes` times, as many at once as keep a batch of about BATCH_SIZE."""
-    at_once = min(max(BATCH_SIZE // len(settled.decoded), 1), passes)
+    at_once = min(max(BATCH_SIZE // tiles, 1), passes)
     repeated = model.repeat(settled, at_once) if at_once > 1 else settled
     outputs = [model.finish(repeated) for _ in range(passes // at_once)]
     if passes % at_once:
@@ -175,9 +174,7 @@ def _require_margin(size: int, padded: int, view: View) -> None:
         )
 
 
-def sample_views(
-    model: Segmenter, images: torch.Tensor, passes: int, size: int, tta: str
-) -> Moments:
+def sample_views(model: Network, images: torch.Tensor, passes: int, size: int, tta: str) -> Moments:
     """Pool `passes` of each view of the tiles; `tta` is one of `VIEWS`."""
     samples = [sample_passes(model, images, passes, size, view) for view in VIEWS[tta]]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
@@ -222,7 +219,7 @@ def measure_fold(
 
 
 def _measure(
-    model: Segmenter,
+    model: Network,
     images: TileImages,
     stacks: np.ndarray,
     ids: list[str],

@@ -62,20 +62,58 @@ def site_rates(sites: str, blocks: int, dropout: float) -> list[float]:
     return [dropout * (block in places[sites]) for block in range(blocks)]
 
 
+class AttentionGate(nn.Module):
+    """Weigh the places of a skip by what the coarser level says of them.
+
+    The additive gate of Oktay et al. 2018 (arXiv:1804.03999, eq. 1 and 2).
+    """
+
+    def __init__(self, skip_channels: int, gate_channels: int) -> None:
+        super().__init__()
+        inner = max(skip_channels // 2, 4)
+        self.skip = nn.Conv2d(skip_channels, inner, 1, bias=False)
+        self.gate = nn.Conv2d(gate_channels, inner, 1)
+        self.weight = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, skip: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """Scale a skip [B, C, H, W] by weights in (0, 1) from a gate [B, D, H, W]."""
+        weight = torch.sigmoid(self.weight(F.relu(self.skip(skip) + self.gate(gate))))
+        return skip * weight  # [B, 1, H, W] of weights
+
+
+def doubling(channels: int, upsampling: str) -> nn.Module:
+    """Return what doubles the resolution: `nearest` repeats pixels, `transposed` learns how."""
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(channels, channels, 2, stride=2)
+    return nn.Upsample(scale_factor=2.0, mode="nearest")
+
+
 class DecoderBlock(nn.Module):
     """Double the resolution, join the skip, convolve twice, recalibrate."""
 
-    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, scse: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: int,
+        out_channels: int,
+        scse: bool,
+        upsampling: str = "nearest",
+        skip_attention: str = "none",
+    ) -> None:
         super().__init__()
+        self.up = doubling(in_channels, upsampling)
+        gated = skip_attention == "spatial" and skip_channels > 0
+        self.gate = AttentionGate(skip_channels, in_channels) if gated else None
         self.first = ConvBlock(in_channels + skip_channels, out_channels)
         self.second = ConvBlock(out_channels, out_channels)
         self.attention = ScSE(out_channels) if scse else nn.Identity()
 
     def forward(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """Join [B, C, H, W] and a skip [B, D, 2H, 2W]; give [B, E, 2H, 2W]."""
-        features = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        features = self.up(coarse)
         if skip is not None:
-            features = torch.cat([features, skip], dim=1)
+            gated = skip if self.gate is None else self.gate(skip, features)
+            features = torch.cat([features, gated], dim=1)
         return self.attention(self.second(self.first(features)))
 
 
@@ -87,6 +125,8 @@ class UnetDecoder(nn.Module):
             2 ** len(channels); a level without a feature is decoded without a skip.
         channels: output channels per block, coarse to fine.
         dropout, sites: channel dropout and where it stands, see `site_rates`.
+        upsampling: `nearest` or `transposed`.
+        skip_attention: `none`, or `spatial` for an attention gate on every skip.
     """
 
     def __init__(
@@ -98,6 +138,8 @@ class UnetDecoder(nn.Module):
         scse: bool,
         dropout: float,
         sites: str,
+        upsampling: str = "nearest",
+        skip_attention: str = "none",
     ) -> None:
         super().__init__()
         width_at = dict(zip(reductions, feature_channels, strict=True))
@@ -105,11 +147,19 @@ class UnetDecoder(nn.Module):
         self.skip_reductions = [2**level for level in reversed(range(len(channels)))]
         incoming = [width_at[2 ** len(channels)], *channels[:-1]]
         self.blocks = nn.ModuleList(
-            DecoderBlock(before, width_at.get(reduction, 0), after, scse)
+            DecoderBlock(
+                before,
+                width_at.get(reduction, 0),
+                after,
+                scse,
+                upsampling,
+                skip_attention,
+            )
             for before, reduction, after in zip(
                 incoming, self.skip_reductions, channels, strict=True
             )
         )
+
         rates = site_rates(sites, len(channels), dropout)
         self.sites = nn.ModuleList(DropoutSite(rate) for rate in rates)
         active = [block for block, rate in enumerate(rates) if rate > 0]
@@ -117,21 +167,26 @@ class UnetDecoder(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode feature maps, fine to coarse, to [B, channels[-1], S, S]."""
-        return self.finish(self.settle(features), features)
+        return self.finish(self.settle(features), features)[-1]
 
-    def settle(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Run the blocks before the first active site: [B, C, S / r, S / r], never random."""
-        decoded = features[-1]
+    def settle(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Run the blocks before the first active site, never random: their outputs."""
+        levels, decoded = [], features[-1]
         for block in range(self.settled_blocks):
             decoded = self._run(block, decoded, features)
-        return decoded
+            levels.append(decoded)
+        return levels
 
-    def finish(self, settled: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Run the first active site and all that lies behind it: [B, channels[-1], S, S]."""
-        decoded = self.sites[self.settled_blocks - 1](settled)
+    def finish(
+        self, settled: Sequence[torch.Tensor], features: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Run the first active site and all behind it: every block's output, coarse to fine."""
+        decoded = self.sites[self.settled_blocks - 1](settled[-1])
+        levels = [*settled[:-1], decoded]
         for block in range(self.settled_blocks, len(self.blocks)):
             decoded = self.sites[block](self._run(block, decoded, features))
-        return decoded
+            levels.append(decoded)
+        return levels
 
     def skips_behind_site(self) -> list[int]:
         """Return which of the features, fine to coarse, `finish` reads."""
@@ -144,3 +199,27 @@ class UnetDecoder(nn.Module):
         reduction = self.skip_reductions[block]
         skip = features[self.reductions.index(reduction)] if reduction in self.reductions else None
         return self.blocks[block](decoded, skip)
+
+
+class Hypercolumn(nn.Module):
+    """Set all decoder levels side by side at full resolution.
+
+    Hariharan et al. 2015 (arXiv:1411.5752). Each level is first brought to the finest one's
+    channels, or the coarse ones, at full resolution, would cost more than the decoder.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.narrow = nn.ModuleList(nn.Conv2d(width, channels[-1], 1) for width in channels[:-1])
+        self.channels = channels[-1] * len(channels)
+
+    def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Join levels, coarse to fine, to [B, self.channels, S, S]."""
+        size = levels[-1].shape[-2:]
+        coarse = [narrow(level) for narrow, level in zip(self.narrow, levels[:-1], strict=True)]
+        return torch.cat([*(enlarged(level, size) for level in coarse), levels[-1]], dim=1)
+
+
+def enlarged(features: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Interpolate [B, C, H, W] to another height and width, bilinearly."""
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -58,8 +58,9 @@ class Encoder(nn.Module):
             shapes = [tuple(feature.shape) for feature in self(blank)]
         except Exception as error:  # whatever its layers raise
             raise ModelError(
-                f"the encoder cannot take {input_size} pixels ({_line(error)}); expected any "
-                "multiple of its coarsest reduction. Choose another encoder or model.input_size."
+                f"the encoder cannot take {input_size} pixels ({_line(error)}); expected a size "
+                "that its windows and strides divide. Set model.input_size to 128, which suits "
+                "most, or choose another encoder."
             ) from error
         self.train(training)
         expected = [
@@ -83,6 +84,7 @@ def build_encoder(
     width: int,
     depths: Sequence[int],
     weights: str = "none",
+    appended_channels: int = 0,
 ) -> Encoder:
     """Build an encoder whose coarsest features are reduced 2 ** `depth` times.
 
@@ -92,6 +94,8 @@ def build_encoder(
         weights: `none` (random), `imagenet` (timm's own download; the first convolution is
             adapted to `in_channels` by timm) or the path of a .safetensors file with the
             timm model's own keys.
+        appended_channels: inputs behind the images, of which weights know nothing: pretrained
+            weights are adapted to `in_channels` alone, and look at the others with zeros.
 
     Raises:
         ModelError: unknown encoder, an input size it cannot take, no features at that depth,
@@ -102,17 +106,17 @@ def build_encoder(
             f"model.input_size is {input_size}, expected a multiple of {2**depth} for "
             f"{depth} levels. Use {-(-input_size // 2**depth) * 2**depth}."
         )
-    options: dict[str, Any] = {"in_chans": in_channels}
-    if name == "swinv2":
-        options |= _swin_options(input_size, width, depths, depth)
-        name = "swinv2_tiny_window8_256"
-    elif not timm.is_model(name):
-        raise ModelError(
-            f"model.encoder is {name!r}, expected swinv2 or a timm model. Choose one of "
-            "timm.list_models()."
-        )
+    stem, appended = stem_channels(in_channels, appended_channels, weights)
+    name, options = timm_settings(
+        name,
+        input_size=input_size,
+        in_channels=stem,
+        depth=depth,
+        width=width,
+        depths=depths,
+    )
     try:
-        backbone = _build_backbone(name, input_size, depth, weights, options)
+        backbone = _build_backbone(name, depth, weights, options)
     except ModelError:
         raise
     except Exception as error:  # timm raises whatever its layers, loading and download raise
@@ -121,15 +125,56 @@ def build_encoder(
             f"({_line(error)}). Expected a timm model with hierarchical features; imagenet weights "
             "need timm's hub, encoder_weights: none needs nothing."
         ) from error
-    return Encoder(backbone, input_size, in_channels)
+    widen_stem(backbone, appended)
+    return Encoder(backbone, input_size, in_channels + appended_channels)
 
 
-def _build_backbone(
-    name: str, input_size: int, depth: int, weights: str, options: dict[str, Any]
-) -> nn.Module:
+def stem_channels(in_channels: int, appended: int, weights: str) -> tuple[int, int]:
+    """Return with how many inputs to build an encoder, and by how many to widen it after."""
+    if weights == "none":
+        return in_channels + appended, 0
+    return in_channels, appended
+
+
+@torch.no_grad()
+def widen_stem(backbone: nn.Module, channels: int) -> None:
+    """Let the first convolution see further input channels, with weights of zero."""
+    if channels:
+        stem = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+        blind = stem.weight.new_zeros(stem.out_channels, channels, *stem.kernel_size)
+        stem.weight = nn.Parameter(torch.cat([stem.weight, blind], dim=1))
+        stem.in_channels += channels
+
+
+def timm_settings(
+    name: str,
+    *,
+    input_size: int,
+    in_channels: int,
+    depth: int,
+    width: int,
+    depths: Sequence[int],
+) -> tuple[str, dict[str, Any]]:
+    """Return the timm model and the options that `timm.create_model` needs for our input.
+
+    Raises:
+        ModelError: unknown encoder, or Swin stages that do not fit the depth.
+    """
+    options: dict[str, Any] = {"in_chans": in_channels}
+    if name == "swinv2":
+        return "swinv2_tiny_window8_256", options | _swin_options(input_size, width, depths, depth)
+    if not timm.is_model(name):
+        raise ModelError(
+            f"model.encoder is {name!r}, expected swinv2 or a timm model. Choose one of "
+            "timm.list_models()."
+        )
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
-        options = {"img_size": input_size} | options
+        options["img_size"] = input_size
+    return name, options
+
+
+def _build_backbone(name: str, depth: int, weights: str, options: dict[str, Any]) -> nn.Module:
     options = {"out_indices": _indices_up_to(name, 2**depth, options)} | options
     options["features_only"] = True
     if weights in ("none", "imagenet"):
@@ -137,15 +182,23 @@ def _build_backbone(
     checkpoint = read_weights(Path(weights))
     source = {"file": weights}  # timm adapts the first convolution to the stack's width
     backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
-    del options["features_only"], options["out_indices"]
-    _require_whole(backbone, timm.create_model(name, **options), checkpoint, weights)
+    require_whole(backbone, name, options, checkpoint, weights)
     return backbone
 
 
-def _require_whole(
-    backbone: nn.Module, full: nn.Module, checkpoint: dict[str, torch.Tensor], weights: str
+def require_whole(
+    backbone: nn.Module,
+    name: str,
+    options: dict[str, Any],
+    checkpoint: dict[str, torch.Tensor],
+    weights: str,
 ) -> None:
     """Check that a checkpoint is the timm model's: timm leaves out what it cannot place.
+
+    Args:
+        backbone: the feature extractor that timm has loaded it into.
+        name, options: what the backbone was made of.
+        checkpoint: the tensors of the file `weights`.
 
     Raises:
         ModelError: a tensor of the backbone is missing, or one is unknown to the full model.
@@ -155,7 +208,8 @@ def _require_whole(
         return key.removeprefix("model.").replace("_", ".")
 
     known = {plain(key) for key in checkpoint}
-    own = full.state_dict()
+    full = {key: options[key] for key in options.keys() - {"features_only", "out_indices"}}
+    own = timm.create_model(name, **full).state_dict()
     missing = [key for key in backbone.state_dict() if plain(key) not in known]
     unexpected = [key for key in checkpoint if key not in own]
     if any(not key.endswith(OPTIONAL_BUFFERS) for key in missing + unexpected):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from salt.models.segmenter import Segmenter
+from salt.models.segmenter import Network
 
 
 def random_squares(
@@ -30,7 +30,7 @@ def random_squares(
 class MaskedModel(nn.Module):
     """A segmenter whose mask head draws amplitudes, and the value that hides a pixel."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Network) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.mask_token = nn.Parameter(torch.zeros(1, segmenter.config.stack_width, 1, 1))

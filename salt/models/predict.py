@@ -8,14 +8,14 @@ from tqdm import tqdm
 
 from salt.dataset import TileImages, ordered_batches
 from salt.models.precision import autocast
-from salt.models.segmenter import Segmentation, Segmenter
+from salt.models.segmenter import Network, Segmentation
 from salt.padding import crop
 
 BATCH_SIZE = 64
 
 
 def predict(
-    model: Segmenter,
+    model: Network,
     images: TileImages,
     stacks: np.ndarray,
     *,
@@ -52,7 +52,7 @@ def predict(
 
 
 def device_batches(
-    model: Segmenter,
+    model: Network,
     images: TileImages,
     stacks: np.ndarray,
     device: torch.device,

@@ -1,6 +1,7 @@
-"""The segmentation network: encoder, decoder, mask head and presence head."""
+"""What every network takes and gives, and our own: encoder, decoder, mask and presence head."""
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from salt.files import read_json, write_json
-from salt.models.decoder import ConvBlock, DropoutSite, UnetDecoder
+from salt.files import write_json
+from salt.models.decoder import ConvBlock, DropoutSite, Hypercolumn, UnetDecoder, enlarged
 from salt.models.encoder import build_encoder
-from salt.models.weights import load_weights, save_weights
+from salt.models.inputs import InputChannels
+from salt.models.weights import save_weights
 
 FINEST_CHANNELS = 16  # of the convolution pyramid; doubled at each level, up to 256
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
@@ -23,8 +25,8 @@ class Segmentation(NamedTuple):
     Attributes:
         mask_logits: [B, 1, H, W], at the input's size.
         presence_logits: [B, 1] for "the tile holds any salt", or None without such a head.
-        auxiliary: further mask logits [B, 1, h, w] over the same input, at any resolution, for
-            deep supervision in training; possibly none.
+        auxiliary: in training with deep supervision, mask logits of the coarser decoder
+            levels, coarse to fine, each [B, 1, H, W]; otherwise none.
     """
 
     mask_logits: torch.Tensor
@@ -36,19 +38,22 @@ class Settled(NamedTuple):
     """What a pass over B tiles has computed when it reaches its first random site.
 
     Attributes:
-        decoded: [B, C, S / r, S / r], the decoder as far as its first active site.
+        levels: outputs of the decoder's blocks up to its first active site, coarse to fine.
         features: the encoder's, fine to coarse; what lies behind the site still reads some.
         pooled: [B, D], what the presence head sees, or None without one.
     """
 
-    decoded: torch.Tensor
+    levels: list[torch.Tensor]
     features: list[torch.Tensor]
     pooled: torch.Tensor | None
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that rebuilds a network; the section `model` of params.yaml."""
+    """Everything that rebuilds a network; the section `model` of params.yaml.
+
+    The settings with a default are not read by every architecture; see `salt.models.registry`.
+    """
 
     architecture: str
     encoder: str
@@ -57,12 +62,56 @@ class ModelConfig:
     encoder_weights: str
     decoder_channels: tuple[int, ...]
     decoder_dropout: float
-    dropout_sites: str
     attention: str
     presence_head: bool
     input_size: int
     stack_width: int
-    padding: str = "reflect"  # how all weights were trained that were saved without this key
+    padding: str = "reflect"  # this and the next: how weights were trained that lack the keys
+    dropout_sites: str = "early"
+    width: int = 64
+    normalisation: str = "batch"
+    activation: str = "relu"
+    upsampling: str = "nearest"
+    skip_attention: str = "none"
+    hypercolumn: bool = False
+    deep_supervision: bool = False
+    coordinates: bool = False
+    features: tuple[str, ...] = ()
+
+
+class Network(nn.Module, ABC):
+    """Any segmentation network: `network(images [B, stack_width, S, S]) -> Segmentation`.
+
+    S is `config.input_size`. A pass is `settle`, which holds nothing that is random in inference,
+    and `finish`, which Monte Carlo dropout repeats. Unless a network divides itself more finely,
+    `encode` is what settles and `decode` what is repeated.
+    """
+
+    config: ModelConfig
+
+    @abstractmethod
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return feature maps [B, C, H, W]; nothing in here is random in inference."""
+
+    @abstractmethod
+    def decode(self, features: list[torch.Tensor]) -> Segmentation:
+        """Turn feature maps into logits; every dropout site lies in here."""
+
+    def settle(self, images: torch.Tensor) -> Any:
+        """Run all that lies before the first dropout site; the same in every pass."""
+        return self.encode(images)
+
+    def finish(self, settled: Any) -> Segmentation:
+        """Turn what is settled into logits; every dropout site lies in here."""
+        return self.decode(settled)
+
+    def repeat(self, settled: Any, times: int) -> Any:
+        """Repeat along the batch what `finish` reads, so that it runs several passes at once."""
+        return [feature.repeat(times, 1, 1, 1) for feature in settled]
+
+    def forward(self, images: torch.Tensor) -> Segmentation:
+        """Segment [B, stack_width, S, S] normalised tiles."""
+        return self.finish(self.settle(images))
 
 
 class ConvPyramid(nn.Module):
@@ -90,7 +139,7 @@ class ConvPyramid(nn.Module):
         return features
 
 
-class Segmenter(nn.Module):
+class Segmenter(Network):
     """Encoder and U-Net decoder on [B, stack_width, S, S] tiles.
 
     `hybrid` joins a convolution pyramid to an encoder that starts at a quarter of the
@@ -101,10 +150,13 @@ class Segmenter(nn.Module):
         super().__init__()
         self.config = config
         depth = len(config.decoder_channels)
+        self.inputs = InputChannels(config.coordinates, config.features)
+        in_channels = config.stack_width + self.inputs.extra
         self.encoder = build_encoder(
             config.encoder,
             input_size=config.input_size,
             in_channels=config.stack_width,
+            appended_channels=self.inputs.extra,
             depth=depth,
             width=config.encoder_width,
             depths=config.encoder_depths,
@@ -113,7 +165,7 @@ class Segmenter(nn.Module):
         channels, reductions = list(self.encoder.channels), list(self.encoder.reductions)
         self.pyramid: ConvPyramid | None = None
         if config.architecture == "hybrid":
-            self.pyramid = ConvPyramid(config.stack_width, depth)
+            self.pyramid = ConvPyramid(in_channels, depth)
             width_at = dict(zip(reductions, channels, strict=True))
             reductions = [2**level for level in range(depth + 1)]
             channels = [
@@ -127,13 +179,21 @@ class Segmenter(nn.Module):
             scse=config.attention == "scse",
             dropout=config.decoder_dropout,
             sites=config.dropout_sites,
+            upsampling=config.upsampling,
+            skip_attention=config.skip_attention,
         )
-        self.mask_head = nn.Conv2d(config.decoder_channels[-1], 1, 3, padding=1)
+        self.hypercolumn = Hypercolumn(config.decoder_channels) if config.hypercolumn else None
+        finest = config.decoder_channels[-1]
+        joined = finest if self.hypercolumn is None else self.hypercolumn.channels
+        self.mask_head = nn.Conv2d(joined, 1, 3, padding=1)
         self.presence_dropout = DropoutSite(config.decoder_dropout)
         self.presence_head = nn.Linear(2 * channels[-1], 1) if config.presence_head else None
+        coarser = config.decoder_channels[:-1] if config.deep_supervision else ()
+        self.auxiliary_heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarser)
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
+        images = self.inputs(images)
         features = self.encoder(images)
         if self.pyramid is None:
             return features
@@ -143,53 +203,56 @@ class Segmenter(nn.Module):
             for level, own in enumerate(self.pyramid(images))
         ]
 
+    def decode(self, features: list[torch.Tensor]) -> Segmentation:
+        """Turn feature maps into logits; every dropout site lies in here."""
+        return self.finish(self._settle(features))
+
     def settle(self, images: torch.Tensor) -> Settled:
         """Run all that lies before the first dropout site; the same in every pass."""
-        features = self.encode(images)
-        decoded = self.decoder.settle(features)
-        if self.presence_head is None:
-            return Settled(decoded, features, None)
-        coarsest = features[-1]  # [B, C, S / 2**depth, S / 2**depth]
-        pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
-        return Settled(decoded, features, pooled)
+        return self._settle(self.encode(images))
 
     def finish(self, settled: Settled) -> Segmentation:
         """Turn what is settled into logits; every dropout site lies in here."""
-        mask_logits = self.mask_head(self.decoder.finish(settled.decoded, settled.features))
-        if self.presence_head is None or settled.pooled is None:
-            return Segmentation(mask_logits, None)
-        dropped = self.presence_dropout(settled.pooled[:, :, None, None])[:, :, 0, 0]
-        return Segmentation(mask_logits, self.presence_head(dropped))
+        levels = self.decoder.finish(settled.levels, settled.features)
+        decoded = levels[-1] if self.hypercolumn is None else self.hypercolumn(levels)
+        mask_logits = self.mask_head(decoded)
+        return Segmentation(mask_logits, self._presence(settled.pooled), self._auxiliary(levels))
 
     def repeat(self, settled: Settled, times: int) -> Settled:
         """Repeat along the batch what `finish` reads, so that it runs several passes at once."""
         features = list(settled.features)
         for place in self.decoder.skips_behind_site():
             features[place] = features[place].repeat(times, 1, 1, 1)
+        read = settled.levels if self.hypercolumn is not None else settled.levels[-1:]
+        levels = [*settled.levels[: -len(read)], *(level.repeat(times, 1, 1, 1) for level in read)]
         pooled = None if settled.pooled is None else settled.pooled.repeat(times, 1)
-        return Settled(settled.decoded.repeat(times, 1, 1, 1), features, pooled)
+        return Settled(levels, features, pooled)
 
-    def forward(self, images: torch.Tensor) -> Segmentation:
-        """Segment [B, stack_width, S, S] normalised tiles."""
-        return self.finish(self.settle(images))
+    def _settle(self, features: list[torch.Tensor]) -> Settled:
+        levels, coarsest = self.decoder.settle(features), features[-1]
+        if self.presence_head is None:
+            return Settled(levels, features, None)
+        pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
+        return Settled(levels, features, pooled)
+
+    def _presence(self, pooled: torch.Tensor | None) -> torch.Tensor | None:
+        if self.presence_head is None or pooled is None:
+            return None
+        dropped = self.presence_dropout(pooled[:, :, None, None])[:, :, 0, 0]
+        return self.presence_head(dropped)
+
+    def _auxiliary(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        if not self.training or not self.auxiliary_heads:
+            return ()
+        size = levels[-1].shape[-2:]
+        pairs = zip(self.auxiliary_heads, levels[:-1], strict=True)
+        return tuple(enlarged(head(level), size) for head, level in pairs)
 
 
 def save_model(state: dict[str, torch.Tensor], config: ModelConfig, folder: Path) -> None:
     """Write weights.safetensors and the config.json that rebuilds the model."""
     save_weights(state, folder / WEIGHTS)
     write_json(folder / CONFIG, asdict(config))
-
-
-def load_model(folder: Path) -> Segmenter:
-    """Rebuild a saved model, in evaluation mode.
-
-    Raises:
-        ModelError: the weights do not fit the config.
-        StoreError: a file is missing.
-    """
-    model = Segmenter(config_from(read_json(folder / CONFIG) | {"encoder_weights": "none"}))
-    load_weights(model, folder / WEIGHTS)
-    return model.eval()
 
 
 def config_from(settings: dict[str, Any]) -> ModelConfig:

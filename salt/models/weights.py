@@ -11,8 +11,15 @@ from salt.files import replacing
 
 
 def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a state dict as safetensors, atomically."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    """Write a state dict as safetensors, atomically.
+
+    Every tensor is copied: safetensors refuses two names of one tensor, which modules that are
+    registered twice have (MONAI's DynUNet).
+    """
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
     with replacing(path) as part:
         save_file(tensors, part)
 

@@ -11,7 +11,8 @@ from salt.dataset import LabelledTiles
 from salt.files import read_array, read_csv, write_csv
 from salt.fit.pretraining import PretrainingTask, read_images
 from salt.models.masked import MaskedModel
-from salt.models.segmenter import WEIGHTS, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import WEIGHTS
 from salt.models.weights import read_weights
 from salt.padding import crop, pad
 

@@ -31,7 +31,8 @@ from salt.fit.segmentation import (
 from salt.fit.task import FitConfig
 from salt.losses.compound import compound_loss, loss_config
 from salt.models.predict import predict
-from salt.models.segmenter import WEIGHTS, Segmentation, config_from, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import WEIGHTS, Segmentation, config_from
 from salt.models.weights import read_weights
 from salt.padding import crop, pad
 from salt.seeding import derive_seed

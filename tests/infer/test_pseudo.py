@@ -9,10 +9,10 @@ from salt.dataset import open_stacks
 from salt.files import read_array, read_csv, read_json
 from salt.infer.pseudo import Agreement, choose_tiles, judge_tiles, label_fold, mean_agreement
 from salt.models.predict import predict
-from salt.models.segmenter import load_model
+from salt.models.registry import load_model
 from salt.store import open_store
 
-SETTINGS = {"fold": 0, "passes": 2, "flip": True, "precision": "fp32"}
+SETTINGS = {"fold": 0, "passes": 2, "tta": "flip", "precision": "fp32"}
 
 
 def judged(empty: list[bool], agreement: list[float], entropy: list[float]) -> Agreement:
@@ -79,7 +79,7 @@ def test_a_single_deterministic_view_is_the_plain_prediction(finished_project: P
     rows = store.unlabelled["row"].to_numpy()
     images = np.asarray(store.images)
     tiles = judge_tiles(
-        model, images, stacks[rows], passes=1, flip=False, precision="fp32", name=""
+        model, images, stacks[rows], passes=1, tta="none", precision="fp32", name=""
     )
     expected, _ = predict(model, images, stacks[rows], name="")
     np.testing.assert_array_equal(tiles.masks, expected > 0.5)

@@ -24,7 +24,8 @@ from salt.infer.uncertainty import (
 from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import predict
-from salt.models.segmenter import Segmentation, load_model
+from salt.models.registry import load_model
+from salt.models.segmenter import Segmentation
 from salt.padding import crop
 
 

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from salt.models.decoder import DecoderBlock, DropoutSite, ScSE, UnetDecoder
+from salt.models.decoder import (
+    AttentionGate,
+    DecoderBlock,
+    DropoutSite,
+    Hypercolumn,
+    ScSE,
+    UnetDecoder,
+)
 
 
 def decoder(**changes) -> UnetDecoder:
@@ -41,13 +48,13 @@ def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
 ) -> None:
     model, features = decoder(sites=sites), features_of()
     assert [m.p for m in model.modules() if isinstance(m, DropoutSite)] == rates
-    assert model.settle(features).shape[-1] == settled_side
-    torch.testing.assert_close(model.finish(model.settle(features), features), model(features))
+    assert model.settle(features)[-1].shape[-1] == settled_side
+    torch.testing.assert_close(model.finish(model.settle(features), features)[-1], model(features))
 
 
 def test_without_dropout_all_of_the_decoder_is_settled() -> None:
     model, features = decoder(dropout=0.0), features_of()
-    assert torch.equal(model.settle(features), model(features))
+    assert torch.equal(model.settle(features)[-1], model(features))
 
 
 @pytest.mark.parametrize(("sites", "read"), [("early", [0, 1, 2]), ("late", [0]), ("head", [])])
@@ -56,7 +63,7 @@ def test_the_skips_read_behind_the_first_site_are_told(sites: str, read: list[in
     assert model.skips_behind_site() == read
     settled = model.settle(features)
     kept = [feature if place in read else None for place, feature in enumerate(features)]
-    torch.testing.assert_close(model.finish(settled, kept), model(features))
+    torch.testing.assert_close(model.finish(settled, kept)[-1], model(features))
 
 
 def test_a_block_doubles_the_resolution() -> None:
@@ -84,3 +91,44 @@ def test_the_channel_gate_scales_whole_channels(gate: float, expected: float) ->
     scaled = attention(features)
     torch.testing.assert_close(scaled[0, 0], torch.full((2, 2), expected))
     torch.testing.assert_close(scaled[0, 1], torch.ones(2, 2))
+
+
+def test_a_transposed_block_doubles_the_resolution_with_weights_of_its_own() -> None:
+    block = DecoderBlock(6, 3, 5, scse=False, upsampling="transposed")
+    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+    assert block.up.weight.shape == (6, 6, 2, 2)
+
+
+def test_an_attention_gate_weighs_places_and_leaves_channels_in_proportion() -> None:
+    gate, skip = AttentionGate(4, 6), torch.randn(2, 4, 5, 5)
+    weight = gate(skip, torch.randn(2, 6, 5, 5)) / skip
+    assert ((weight > 0) & (weight < 1)).all()
+    torch.testing.assert_close(weight, weight[:, :1].expand_as(weight))
+
+
+def test_a_closed_gate_shuts_the_skip_out() -> None:
+    block = DecoderBlock(6, 3, 5, scse=False, skip_attention="spatial").eval()
+    torch.nn.init.zeros_(block.gate.weight.weight)
+    block.gate.weight.bias.data.fill_(-100.0)
+    coarse = torch.randn(1, 6, 4, 4)
+    first, second = (block(coarse, torch.randn(1, 3, 8, 8)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_block_without_a_skip_has_no_gate() -> None:
+    assert DecoderBlock(6, 0, 5, scse=False, skip_attention="spatial").gate is None
+
+
+def test_a_hypercolumn_holds_every_level_at_full_resolution_the_finest_as_it_is() -> None:
+    column = Hypercolumn([12, 6, 5])
+    levels = [torch.randn(2, c, s, s) for c, s in ((12, 4), (6, 8), (5, 16))]
+    joined = column(levels)
+    assert joined.shape == (2, column.channels, 16, 16) == (2, 15, 16, 16)
+    assert torch.equal(joined[:, 10:], levels[-1])
+    levels[0] = levels[0] + 1
+    assert not torch.allclose(column(levels)[:, :5], joined[:, :5])
+
+
+def test_options_that_are_off_add_no_weights() -> None:
+    plain = {key.split(".")[2] for key in decoder().state_dict()}
+    assert plain == {"first", "second", "attention"}

@@ -65,6 +65,64 @@ def test_features_are_channels_first_with_the_sizes_promised(
     assert [tuple(feature.shape) for feature in features] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "input_size", "reductions"),
+    [
+        ("swinv2", 4, 112, [4, 8, 16]),
+        ("test_convnext", 4, 112, [4, 8, 16]),
+        ("test_resnet", 5, 128, [2, 4, 8, 16, 32]),
+        ("test_efficientnet", 4, 112, [2, 4, 8, 16]),
+        ("test_maxvit", 4, 128, [2, 4, 8, 16]),
+        ("hrnet_w18_small", 4, 128, [2, 4, 8, 16]),
+        pytest.param("swin_tiny_patch4_window7_224", 4, 112, [4, 8, 16], marks=pytest.mark.slow),
+        pytest.param("vgg16_bn", 4, 112, [1, 2, 4, 8, 16], marks=pytest.mark.slow),
+        pytest.param("vgg19", 4, 112, [1, 2, 4, 8, 16], marks=pytest.mark.slow),
+        pytest.param("xception41", 4, 112, [2, 4, 8, 16], marks=pytest.mark.slow),
+        pytest.param("hiera_tiny_224", 4, 128, [4, 8, 16], marks=pytest.mark.slow),
+        pytest.param("sam2_hiera_tiny", 4, 128, [4, 8, 16], marks=pytest.mark.slow),
+    ],
+)
+def test_every_family_of_encoders_serves_both_decoders(
+    make_segmenter, name: str, depth: int, input_size: int, reductions: list[int]
+) -> None:
+    channels = [16] * depth
+    for architecture in ("unet", "hybrid"):
+        model = make_segmenter(
+            architecture=architecture,
+            encoder=name,
+            decoder_channels=channels,
+            encoder_depths=[1] * (depth - 1),
+            input_size=input_size,
+        )
+        assert model.encoder.reductions == reductions
+        with torch.no_grad():
+            output = model(torch.randn(1, 3, input_size, input_size))
+        assert output.mask_logits.shape == (1, 1, input_size, input_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "test_maxvit",
+            r"must be divisible by window \(3\)",
+        ),  # windows are set for reductions of 32
+        ("hrnet_w18_small", "must match the size"),  # its branches need a multiple of 32
+    ],
+)
+def test_a_size_that_an_encoder_cannot_take_is_refused_with_one_that_suits_most(
+    name: str, problem: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"cannot take 112 pixels.*{problem}.*input_size to 128"):
+        build(name, input_size=112)
+
+
+@pytest.mark.slow
+def test_the_unpadded_convolutions_of_the_first_xception_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"gives features \[\(1, 64, 61, 61\).*another encoder"):
+        build("legacy_xception")
+
+
 def test_a_timm_transformer_made_for_another_size_is_built_for_ours() -> None:
     assert build("swin_tiny_patch4_window7_224").reductions == [4, 8, 16]
 

@@ -6,7 +6,8 @@ import torch
 
 from salt.errors import ModelError, StoreError
 from salt.models.decoder import DropoutSite
-from salt.models.segmenter import CONFIG, WEIGHTS, config_from, load_model, save_model
+from salt.models.registry import load_model
+from salt.models.segmenter import CONFIG, WEIGHTS, config_from, save_model
 from salt.models.weights import read_weights, save_weights
 from salt.padding import crop, pad
 
@@ -21,6 +22,11 @@ from salt.padding import crop, pad
         ({"architecture": "unet", "encoder": "resnet18"}, 3),
         ({"encoder": "convnext_atto"}, 3),
         ({"encoder": "resnet18"}, 3),
+        ({"upsampling": "transposed"}, 3),
+        ({"skip_attention": "spatial"}, 3),
+        ({"hypercolumn": True}, 3),
+        ({"deep_supervision": True}, 3),
+        ({"coordinates": True, "features": ["gradient"], "stack_width": 1}, 1),
     ],
 )
 def test_a_padded_batch_gives_logits_at_the_tiles_own_size(
@@ -62,7 +68,7 @@ def test_what_is_settled_is_the_same_in_every_pass_and_the_rest_makes_up_the_mod
         for site in (m for m in model.modules() if isinstance(m, DropoutSite)):
             site.train()
         first, second = model.settle(images), model.settle(images)
-        assert torch.equal(first.decoded, second.decoded)
+        assert torch.equal(first.levels[-1], second.levels[-1])
         assert not torch.equal(model.finish(first).mask_logits, model.finish(first).mask_logits)
         torch.testing.assert_close(model.eval().finish(first).mask_logits, plain)
 
@@ -77,10 +83,25 @@ def test_repeating_what_is_settled_repeats_the_answer(make_segmenter, sites: str
     torch.testing.assert_close(thrice.presence_logits, once.presence_logits.repeat(3, 1))
 
 
-def test_every_parameter_gets_a_gradient(make_segmenter) -> None:
-    model = make_segmenter().train()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "upsampling": "transposed",
+            "skip_attention": "spatial",
+            "hypercolumn": True,
+            "deep_supervision": True,
+            "coordinates": True,
+            "features": ["gradient", "cumulative_amplitude"],
+        },
+    ],
+)
+def test_every_parameter_gets_a_gradient(make_segmenter, changes: dict) -> None:
+    model = make_segmenter(**changes).train()
     output = model(torch.randn(2, 3, 128, 128))
-    (output.mask_logits.sum() + output.presence_logits.sum()).backward()
+    auxiliary = sum(logits.sum() for logits in output.auxiliary)
+    (output.mask_logits.sum() + output.presence_logits.sum() + auxiliary).backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
@@ -100,7 +121,46 @@ def test_a_hybrid_sets_convolutions_beside_the_encoder_at_every_resolution(
     assert [tuple(feature.shape) for feature in features] == expected
 
 
-@pytest.mark.parametrize("changes", [{}, {"presence_head": False}, {"stack_width": 1}])
+def test_deep_supervision_adds_full_size_logits_of_coarser_levels_in_training(
+    make_segmenter,
+) -> None:
+    output = make_segmenter(deep_supervision=True).train()(torch.randn(2, 3, 128, 128))
+    assert [logits.shape for logits in output.auxiliary] == [(2, 1, 128, 128)] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "added"),
+    [
+        ({}, set()),
+        ({"upsampling": "transposed"}, {"decoder.blocks.up"}),
+        ({"skip_attention": "spatial"}, {"decoder.blocks.gate"}),
+        ({"hypercolumn": True}, {"hypercolumn"}),
+        ({"deep_supervision": True}, {"auxiliary_heads"}),
+        ({"coordinates": True}, set()),
+    ],
+)
+def test_an_option_adds_its_own_weights_and_renames_none(
+    make_segmenter, changes: dict, added: set
+) -> None:
+    plain, changed = make_segmenter().state_dict(), make_segmenter(**changes).state_dict()
+    assert plain.keys() <= changed.keys()
+    assert {part_of(key) for key in changed.keys() - plain.keys()} == added
+
+
+def part_of(key: str) -> str:
+    parts = key.split(".")
+    return ".".join([*parts[:2], parts[3]]) if parts[0] == "decoder" else parts[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"presence_head": False},
+        {"stack_width": 1},
+        {"hypercolumn": True, "skip_attention": "spatial", "features": ["gradient"]},
+    ],
+)
 def test_a_saved_model_comes_back_with_the_same_outputs_to_the_bit(
     make_segmenter, tmp_path: Path, changes: dict
 ) -> None:

@@ -1,0 +1,114 @@
+"""Any encoder-decoder body behind the signature that the pipeline knows."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from salt.errors import ModelError
+from salt.models.decoder import DropoutSite, enlarged
+from salt.models.inputs import InputChannels
+from salt.models.segmenter import ModelConfig, Network, Segmentation
+from salt.padding import crop, pad
+
+
+class BodyOutput(NamedTuple):
+    """What a body makes of images [B, C, S, S].
+
+    Attributes:
+        decoded: [B, D, h, w], what the mask is read from, at any resolution.
+        deepest: [B, E, h', w'], what presence is read from: the coarsest features, or
+            `decoded` again where the architecture does not show them.
+        auxiliary: in training with deep supervision, logits [B, 1, h'', w''] of coarser levels,
+            coarse to fine; otherwise none.
+    """
+
+    decoded: torch.Tensor
+    deepest: torch.Tensor
+    auxiliary: tuple[torch.Tensor, ...] = ()
+
+
+class ZooNetwork(Network):
+    """A body with the project's input channels, dropout site, mask head and presence head.
+
+    Images are reflect-padded inside to the next multiple of `multiple` and the logits cropped,
+    so that any `config.input_size` fits. The one dropout site lies before the heads: Monte
+    Carlo passes repeat these alone. Dropout within the body is active in training only.
+
+    Args:
+        body: maps images [B, C, S, S] to a `BodyOutput`.
+        multiple: what S must divide by.
+
+    Raises:
+        ModelError: the body cannot take the padded size.
+    """
+
+    def __init__(self, config: ModelConfig, body: nn.Module, multiple: int = 1) -> None:
+        super().__init__()
+        self.config = config
+        self.padded = padded_size(config.input_size, multiple)
+        self.inputs = InputChannels(config.coordinates, config.features)
+        self.body = body
+        decoded, deepest = self._probe()
+        self.dropout = DropoutSite(config.decoder_dropout)
+        self.mask_head = nn.Conv2d(decoded, 1, 3, padding=1)
+        self.presence_head = nn.Linear(2 * deepest, 1) if config.presence_head else None
+
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return decoded, deepest and auxiliary maps; nothing in here is random in inference."""
+        if images.shape[-1] != self.config.input_size:
+            raise ModelError(
+                f"the network got tiles of {images.shape[-1]} pixels, expected "
+                f"{self.config.input_size}. Pad them to model.input_size."
+            )
+        images = self.inputs(images)
+        if self.padded != self.config.input_size:
+            images = pad(images, self.padded)
+        output = self.body(images)
+        return [output.decoded, output.deepest, *output.auxiliary]
+
+    def decode(self, features: list[torch.Tensor]) -> Segmentation:
+        """Turn feature maps into logits; the dropout site lies in here."""
+        decoded, deepest, *auxiliary = features
+        return Segmentation(
+            self._full_size(self.mask_head(self.dropout(decoded))),
+            self._presence(deepest),
+            tuple(self._full_size(logits) for logits in auxiliary),
+        )
+
+    def _full_size(self, logits: torch.Tensor) -> torch.Tensor:
+        if logits.shape[-1] != self.padded:
+            logits = enlarged(logits, torch.Size((self.padded, self.padded)))
+        return crop(logits, self.config.input_size)
+
+    def _presence(self, deepest: torch.Tensor) -> torch.Tensor | None:
+        if self.presence_head is None:
+            return None
+        pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], dim=1)
+        return self.presence_head(self.dropout(pooled[:, :, None, None])[:, :, 0, 0])
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[int, int]:
+        """Run the body once on a blank tile and return the channels it gives."""
+        channels = input_channels(self.config)
+        self.body.eval()
+        try:
+            output = self.body(torch.zeros(1, channels, self.padded, self.padded))
+        except Exception as error:  # whatever a library's layers raise
+            raise ModelError(
+                f"{self.config.architecture} cannot take {self.padded} pixels "
+                f"({' '.join(str(error).split())[:200]}). Change model.input_size, "
+                "model.encoder or the number of model.decoder_channels."
+            ) from error
+        self.body.train()
+        return output.decoded.shape[1], output.deepest.shape[1]
+
+
+def padded_size(size: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below `size`."""
+    return -(-size // multiple) * multiple
+
+
+def input_channels(config: ModelConfig) -> int:
+    """Return how many channels a body sees: the stack and what `InputChannels` appends."""
+    return config.stack_width + InputChannels(config.coordinates, config.features).extra

@@ -1,0 +1,299 @@
+import importlib.util
+import typing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from tiny_project import PROJECT
+from zoo_configs import smallest
+
+from salt.errors import ModelError
+from salt.infer.uncertainty import sample_passes
+from salt.models.decoder import DropoutSite
+from salt.models.registry import ARCHITECTURES, OPTION_DEFAULTS, build_model, load_model
+from salt.models.segmenter import Network, save_model
+from salt.models.weights import read_weights, save_weights
+from salt.params import Model, load_params
+
+MONAI = pytest.mark.skipif(importlib.util.find_spec("monai") is None, reason="needs MONAI")
+NAMES = [
+    pytest.param(name, marks=MONAI if entry.source == "MONAI" else ())
+    for name, entry in ARCHITECTURES.items()
+]
+
+
+def build(name: str, **changes) -> Network:
+    torch.manual_seed(0)
+    return build_model(smallest(name, **changes))
+
+
+def tiles(model: Network, count: int = 2) -> torch.Tensor:
+    size = model.config.input_size
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(count, model.config.stack_width, size, size, generator=draw)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_teaches_every_parameter_and_the_saved_model_comes_back_to_the_bit(
+    name: str, tmp_path: Path
+) -> None:
+    model = build(name).train()
+    images = tiles(model)
+    output = model(images)
+    size = model.config.input_size
+    assert output.mask_logits.shape == (2, 1, size, size)
+    assert output.presence_logits is not None and output.presence_logits.shape == (2, 1)
+    assert output.auxiliary == ()
+    masks = (images[:, 1:2] > 0).float()
+    loss = F.binary_cross_entropy_with_logits(output.mask_logits, masks)
+    loss = loss + output.presence_logits.square().mean()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+    torch.optim.SGD(model.parameters(), lr=0.01).step()
+
+    save_model(model.state_dict(), model.config, tmp_path)
+    loaded = load_model(tmp_path)
+    assert not loaded.training and loaded.config == model.config
+    with torch.no_grad():
+        before, after = model.eval()(images), loaded(images)
+    assert torch.equal(before.mask_logits, after.mask_logits)
+    assert torch.equal(before.presence_logits, after.presence_logits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_passes_of_dropout_differ_and_a_single_pass_is_the_plain_answer(name: str) -> None:
+    model = build(name, decoder_dropout=0.5).eval()
+    images = tiles(model)
+    with torch.no_grad():
+        torch.manual_seed(2)
+        several, _ = sample_passes(model, images, 3, 101)
+        single, _ = sample_passes(model, images, 1, 101)
+        again, _ = sample_passes(model, images, 1, 101)
+    assert several.shape == (3, 2, 101, 101)
+    assert not torch.equal(several[0], several[1])
+    assert torch.equal(single, again)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_in_half_precision_is_finite(name: str) -> None:
+    model = build(name).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(tiles(model))
+    output.mask_logits.float().square().mean().backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_the_parameters_offer_exactly_the_registered_architectures() -> None:
+    offered = typing.get_args(Model.model_fields["architecture"].annotation)
+    assert list(offered) == list(ARCHITECTURES)
+
+
+def test_the_committed_parameters_switch_every_option_off() -> None:
+    settings = load_params(PROJECT / "params.yaml").model.model_dump()
+    committed = {key: settings[key] for key in OPTION_DEFAULTS}
+    assert committed | {"features": tuple(committed["features"])} == OPTION_DEFAULTS
+
+
+@pytest.mark.parametrize("name", ["plain_unet", "unetplusplus", "fcn"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stack_width": 1},
+        {"presence_head": False},
+        {"input_size": 128},
+        {"coordinates": True, "features": ["gradient", "cumulative_amplitude"]},
+    ],
+)
+def test_settings_that_all_share_work_in_each_kind_of_network(name: str, changes: dict) -> None:
+    model = build(name, **changes).eval()
+    with torch.no_grad():
+        output = model(tiles(model))
+    size = model.config.input_size
+    assert output.mask_logits.shape == (2, 1, size, size)
+    assert (output.presence_logits is not None) == model.config.presence_head
+
+
+@pytest.mark.parametrize("name", ["residual_unet", "segnet"])
+def test_unpadded_networks_work_on_the_tile_itself(name: str) -> None:
+    model = build(name).eval()
+    assert model.padded == 101
+
+
+def test_other_networks_pad_inside_and_crop_what_they_added() -> None:
+    model = build("linknet").eval()
+    assert model.padded == 104
+    images = tiles(model)
+    with torch.no_grad():
+        wide = build("linknet", input_size=104).eval()
+        wide.load_state_dict(model.state_dict())
+        padded = F.pad(images, (1, 2, 1, 2), mode="reflect")
+        expected = wide(padded).mask_logits[..., 1:102, 1:102]
+        torch.testing.assert_close(model(images).mask_logits, expected)
+
+
+def test_each_network_has_a_dropout_site_before_its_heads_alone() -> None:
+    sites = [key for key, m in build("segnet").named_modules() if isinstance(m, DropoutSite)]
+    assert sites == ["dropout"]
+
+
+def test_an_unknown_architecture_lists_those_there_are() -> None:
+    with pytest.raises(ModelError, match=r"'vnet', expected one of hybrid, unet, plain_unet"):
+        build_model(replace(smallest("segnet"), architecture="vnet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("segnet", "hypercolumn", True),
+        ("unetplusplus", "deep_supervision", True),
+        ("fcn", "upsampling", "transposed"),
+        ("unet", "width", 32),
+        ("attention_unet", "normalisation", "group"),
+    ],
+)
+def test_an_option_that_an_architecture_lacks_is_refused(name: str, option: str, value) -> None:
+    with pytest.raises(ModelError, match=rf"model.{option} is .*{name} does not have this option"):
+        build(name, **{option: value})
+
+
+def test_encoder_weights_without_an_encoder_are_refused() -> None:
+    with pytest.raises(ModelError, match="segnet has no encoder to load them into"):
+        build("segnet", encoder_weights="imagenet")
+
+
+def test_a_body_that_cannot_take_the_size_is_refused_in_one_line() -> None:
+    with pytest.raises(ModelError, match="segnet cannot take 101 pixels") as caught:
+        build("segnet", decoder_channels=[8] * 7)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tile_of_another_size_is_refused() -> None:
+    with pytest.raises(ModelError, match="tiles of 128 pixels, expected 101"):
+        build("segnet")(torch.zeros(1, 3, 128, 128))
+
+
+def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path) -> None:
+    model = build("segnet")
+    save_model(model.state_dict(), model.config, tmp_path)
+    path = tmp_path / "weights.safetensors"
+    weights = read_weights(path)
+    save_weights({k: t for k, t in weights.items() if k != "mask_head.bias"}, path)
+    with pytest.raises(ModelError, match=r"missing \['mask_head.bias'\], unexpected \[\]"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["unetplusplus", "fcn"])
+def test_a_local_checkpoint_arrives_in_a_zoo_encoder_with_its_stem_adapted(
+    name: str, tmp_path: Path
+) -> None:
+    whole = timm.create_model("test_resnet").state_dict()
+    path = tmp_path / "encoder.safetensors"
+    save_weights(whole, path)
+    model = build(name, encoder_weights=str(path), stack_width=1)
+    loaded = getattr(model.body.encoder, "model", None) or model.body.encoder.backbone
+    own = loaded.state_dict()
+    stem = next(key for key in own if key.endswith("conv1.0.weight") or key == "conv1.weight")
+    torch.testing.assert_close(own[stem], whole[stem].sum(1, keepdim=True))
+    others = own.keys() - {stem}
+    assert others and all(torch.equal(own[key], whole[key]) for key in others)
+
+
+@pytest.mark.parametrize("name", ["unetplusplus", "fcn"])
+@pytest.mark.parametrize(("lost", "added"), [("layer1.0.conv1.weight", None), (None, "extra")])
+def test_a_checkpoint_that_is_not_the_encoders_is_refused_by_every_zoo_network(
+    name: str, lost: str | None, added: str | None, tmp_path: Path
+) -> None:
+    weights = timm.create_model("test_resnet").state_dict()
+    if lost:
+        del weights[lost]
+    if added:
+        weights[added] = torch.zeros(1)
+    path = tmp_path / "encoder.safetensors"
+    save_weights(weights, path)
+    with pytest.raises(ModelError, match=str(lost or added).replace(".", r"\.")):
+        build(name, encoder_weights=str(path))
+
+
+def test_pretrained_weights_look_at_appended_channels_with_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    save_weights(timm.create_model("test_resnet").state_dict(), path)
+    plain, appended = (
+        build("linknet", encoder_weights=str(path), **changes).body.encoder.model
+        for changes in ({}, {"coordinates": True, "features": ["gradient"]})
+    )
+    images, more = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = plain.eval()(images)
+        found = appended.eval()(torch.cat([images, more], dim=1))
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "problem"),
+    [
+        ("fpn", {"decoder_channels": [16] * 4}, "must be divisible by num_groups"),
+        ("linknet", {"decoder_channels": [16] * 6}, r"depth should be in range \[1, 5\]"),
+    ],
+)
+def test_settings_that_a_library_refuses_end_in_one_line(
+    name: str, changes: dict, problem: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"{name} could not be built \(.*{problem}") as caught:
+        build(name, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_checkpoint_is_named_by_a_zoo_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone.safetensors: no such weights"):
+        build("linknet", encoder_weights=str(tmp_path / "gone.safetensors"))
+
+
+def test_an_unknown_encoder_is_named_by_a_zoo_network() -> None:
+    with pytest.raises(ModelError, match="'resnet1', expected swinv2 or a timm model"):
+        build("linknet", encoder="resnet1")
+
+
+def test_a_transformer_encoder_serves_a_zoo_decoder() -> None:
+    model = build("upernet", encoder="swinv2", decoder_channels=[16] * 4).eval()
+    with torch.no_grad():
+        assert model(tiles(model)).mask_logits.shape == (2, 1, 101, 101)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("monai") is not None, reason="MONAI is installed")
+def test_without_monai_its_networks_say_how_to_get_it() -> None:
+    with pytest.raises(ModelError, match=r"dynunet needs MONAI, which is not installed") as caught:
+        build("dynunet")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plain_unet_gives_logits_of_its_coarser_levels_in_training_alone() -> None:
+    model = build("plain_unet", deep_supervision=True).train()
+    output = model(tiles(model))
+    assert [logits.shape for logits in output.auxiliary] == [(2, 1, 101, 101)] * 2
+    (output.mask_logits.sum() + sum(logits.sum() for logits in output.auxiliary)).backward()
+    heads = [key for key, p in model.named_parameters() if p.grad is None]
+    assert heads == ["presence_head.weight", "presence_head.bias"]
+    with torch.no_grad():
+        assert model.eval()(tiles(model)).auxiliary == ()
+
+
+@MONAI
+def test_dynunet_gives_logits_of_its_coarser_levels_in_training_alone() -> None:
+    model = build("dynunet", deep_supervision=True).train()
+    output = model(tiles(model))
+    assert [logits.shape for logits in output.auxiliary] == [(2, 1, 101, 101)] * 2
+    (output.mask_logits.sum() + sum(logits.sum() for logits in output.auxiliary)).backward()
+    with torch.no_grad():
+        assert model.eval()(tiles(model)).auxiliary == ()
+
+
+@MONAI
+def test_swin_unetr_names_the_widths_it_takes() -> None:
+    with pytest.raises(ModelError, match=r"model.width is 8, expected a multiple of 12"):
+        build("swin_unetr", width=8)
