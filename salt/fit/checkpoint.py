@@ -23,7 +23,8 @@ from salt.files import replacing
 
 STATE = "state.safetensors"
 FRAME = tuple(  # cannot change a weight
-    f"salt.{name}" for name in ("errors", "files", "ledger", "params", "provenance", "tracking")
+    f"salt.{name}"
+    for name in ("errors", "files", "ledger", "params", "provenance", "settings", "tracking")
 )
 
 
