@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from salt import tracking
-from salt.augment import Augmentation, AugmentConfig
+from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.segmentation import SegmentationTask, fit_fold, read_fold
+from salt.fit.segmentation import fit_fold, open_task
 from salt.fit.student import StudentTask, pass_on, pseudo_tiles
 from salt.fit.task import FitConfig
 from salt.losses.compound import loss_config
 from salt.models.segmenter import config_from
-from salt.params import Params, load_params
+from salt.params import load_params
 from salt.seeding import seed_everything
 from salt.store import open_store
 
@@ -30,61 +30,42 @@ INPUTS = [
 def main(fold: int) -> None:
     """Go on training with pseudo-labels, resuming a killed run; without any pass train on."""
     params = load_params()
+    settings, model = params.train, config_from(params.model.model_dump())
     seed = seed_everything(params.seed, "student", fold)
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
     teacher, labels, out = (folder / str(fold) for folder in (TRAIN, PSEUDO, OUT))
-    labelled = _labelled_task(params, fold, seed)
-    tiles = pseudo_tiles(labels, open_store(INGEST), labelled.data)
-    if not len(tiles):
-        pass_on(teacher, out)
-        return
-    names = ("model", "loss", "augment", "train", "pseudo")
-    decides = {name: getattr(params, name).model_dump() for name in names} | {"seed": params.seed}
-    inputs = [*INPUTS, teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
-    resume = resume_folder(f"student@{fold}", decides, inputs)
-    settings = params.train.model_dump(include=set(FitConfig.__dataclass_fields__))
-    second = {"epochs": params.pseudo.epochs, "learning_rate": params.pseudo.learning_rate}
-    with tracking.stage_run("student", params=params.model_dump(), fold=fold) as run:
-        fit_fold(
-            StudentTask(labelled, tiles, params.pseudo.weight),
-            config_from(params.model.model_dump()),
-            replace(FitConfig(**settings), **second),
-            start=teacher,
-            anew=(),
-            out=out,
-            resume=resume,
-            device=device,
-            report=run.metrics,
-        )
-    discard(resume)
-
-
-def _labelled_task(params: Params, fold: int, seed: int) -> SegmentationTask:
-    settings, model = params.train, params.model
-    data = read_fold(
-        INGEST,
-        INDEX,
-        SYNTHESIZE,
-        fold=fold,
-        stack_width=model.stack_width,
-        padding=model.padding,
-        input_size=model.input_size,
-        validation_share=settings.validation_share,
-        seed=seed,
-    )
-    return SegmentationTask(
+    labelled = open_task(
         f"student@{fold}",
-        data,
-        loss_config(params.loss.model_dump()),
-        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        (INGEST, INDEX, SYNTHESIZE),
+        fold=fold,
+        model=model,
+        loss=loss_config(params.loss.model_dump()),
+        augment=AugmentConfig(**params.augment.model_dump()),
+        validation_share=settings.validation_share,
         batch_size=settings.batch_size,
         synthetic_share=settings.synthetic_share,
         precision=settings.precision,
         seed=seed,
         workers=params.runtime.workers,
     )
+    tiles = pseudo_tiles(labels, open_store(INGEST), labelled.data)
+    if not len(tiles):
+        pass_on(teacher, out)
+        return
+    first = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
+    rate, epochs = params.pseudo.learning_rate, params.pseudo.epochs
+    names = ("model", "loss", "augment", "train", "pseudo")
+    decides = {name: getattr(params, name).model_dump() for name in names} | {"seed": params.seed}
+    inputs = [*INPUTS, teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
+    resume = resume_folder(f"student@{fold}", decides, inputs)
+    task = StudentTask(labelled, tiles, params.pseudo.weight)
+    second = replace(first, epochs=epochs, learning_rate=rate)
+    where = {"start": teacher, "out": out, "resume": resume}
+    with tracking.stage_run("student", params=params.model_dump(), fold=fold) as run:
+        fit_fold(task, model, second, anew=(), device=device, report=run.metrics, **where)
+    discard(resume)
 
 
 if __name__ == "__main__":

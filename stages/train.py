@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from salt import tracking
-from salt.augment import Augmentation, AugmentConfig
+from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
-from salt.fit.segmentation import HEADS, SegmentationTask, fit_fold, read_fold
+from salt.fit.segmentation import HEADS, fit_fold, open_task
 from salt.fit.task import FitConfig
 from salt.losses.compound import loss_config
 from salt.models.segmenter import config_from
@@ -28,27 +28,19 @@ INPUTS = [
 def main(fold: int) -> None:
     """Train on the other folds, resuming a killed run, and predict this one."""
     params = load_params()
-    settings, model = params.train, params.model
+    settings, model = params.train, config_from(params.model.model_dump())
     seed = seed_everything(params.seed, "train", fold)
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
-    data = read_fold(
-        INGEST,
-        INDEX,
-        SYNTHESIZE,
-        fold=fold,
-        stack_width=model.stack_width,
-        padding=model.padding,
-        input_size=model.input_size,
-        validation_share=settings.validation_share,
-        seed=seed,
-    )
-    task = SegmentationTask(
+    task = open_task(
         f"train@{fold}",
-        data,
-        loss_config(params.loss.model_dump()),
-        Augmentation(AugmentConfig(**params.augment.model_dump())),
+        (INGEST, INDEX, SYNTHESIZE),
+        fold=fold,
+        model=model,
+        loss=loss_config(params.loss.model_dump()),
+        augment=AugmentConfig(**params.augment.model_dump()),
+        validation_share=settings.validation_share,
         batch_size=settings.batch_size,
         synthetic_share=settings.synthetic_share,
         precision=settings.precision,
@@ -62,7 +54,7 @@ def main(fold: int) -> None:
     with tracking.stage_run("train", params=params.model_dump(), fold=fold) as run:
         fit_fold(
             task,
-            config_from(model.model_dump()),
+            model,
             fit_config,
             start=PRETRAIN,
             anew=HEADS,

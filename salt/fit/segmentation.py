@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from salt.augment import Augmentation
+from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import (
     Batch,
     LabelledTiles,
@@ -232,6 +232,44 @@ class SegmentationTask:
         )
         score = mean_score(probability > 0.5, tiles.masks, tiles.ignore)
         return {"validation_score": float(score)}
+
+
+def open_task(
+    name: str,
+    folders: tuple[Path, Path, Path],
+    *,
+    fold: int,
+    model: ModelConfig,
+    loss: LossConfig,
+    augment: AugmentConfig,
+    validation_share: float,
+    batch_size: int,
+    synthetic_share: float,
+    precision: str,
+    seed: int,
+    workers: int,
+) -> SegmentationTask:
+    """Read a fold's tiles from ingest, index and synthesize, and return the task of learning it."""
+    data = read_fold(
+        *folders,
+        fold=fold,
+        stack_width=model.stack_width,
+        padding=model.padding,
+        input_size=model.input_size,
+        validation_share=validation_share,
+        seed=seed,
+    )
+    return SegmentationTask(
+        name,
+        data,
+        loss,
+        Augmentation(augment),
+        batch_size=batch_size,
+        synthetic_share=synthetic_share,
+        precision=precision,
+        seed=seed,
+        workers=workers,
+    )
 
 
 def at_tile_size(output: Segmentation, input_size: int, size: int) -> Segmentation:
