@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from salt.models.segmenter import Segmenter, config_from
+from salt.models.registry import build_model
+from salt.models.segmenter import config_from
 from salt.params import parse_params, read_yaml
 from salt.profiles import known_profiles, merged
 
@@ -18,7 +19,7 @@ def test_the_network_of_a_profile_segments_its_input_size(name):
     for overlay in ("demo", name):
         settings = merged(settings, read_yaml(PROJECT / "profiles" / f"{overlay}.yaml"))
     model = parse_params(settings).model
-    network = Segmenter(config_from(model.model_dump())).eval()
+    network = build_model(config_from(model.model_dump())).eval()
     with torch.inference_mode():
         output = network(torch.zeros(1, model.stack_width, model.input_size, model.input_size))
     assert output.mask_logits.shape == (1, 1, model.input_size, model.input_size)
