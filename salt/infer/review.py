@@ -45,7 +45,8 @@ def level_set_loss(
     grid = Grid(levels, np.array([0]), np.array([0.0]))
     unknown = np.full(len(probability), np.nan)
     evidence = gather_evidence(probability, unknown, decided, None, grid)
-    return 1 - evidence.tenths.mean(axis=1) / FULL_TENTHS
+    tenths = evidence.tenths[0, 0]  # [n, T], whatever the size of components and holes
+    return 1 - tenths.mean(axis=1) / FULL_TENTHS
 
 
 @dataclass(frozen=True)

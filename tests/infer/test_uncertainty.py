@@ -301,6 +301,6 @@ def test_the_test_maps_come_from_the_test_tiles(finished_project: Path, tmp_path
     np.testing.assert_allclose(read_array(tmp_path / "test_mean.npy"), expected, atol=1e-3)
 
 
-def test_without_a_trained_fold_the_missing_file_is_named(project: Path) -> None:
-    with pytest.raises(StoreError, match=r"data/train/0/config.json: no such file"):
+def test_without_a_network_the_missing_file_is_named(project: Path) -> None:
+    with pytest.raises(StoreError, match=r"data/student/0/config.json: no such file"):
         run_stage(project, "uncertainty", 0)

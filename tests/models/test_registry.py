@@ -16,7 +16,8 @@ from salt.models.decoder import DropoutSite
 from salt.models.registry import ARCHITECTURES, OPTION_DEFAULTS, build_model, load_model
 from salt.models.segmenter import Network, save_model
 from salt.models.weights import read_weights, save_weights
-from salt.params import Model, load_params
+from salt.params import load_params
+from salt.settings import Model
 
 MONAI = pytest.mark.skipif(importlib.util.find_spec("monai") is None, reason="needs MONAI")
 NAMES = [
