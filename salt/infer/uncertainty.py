@@ -137,9 +137,8 @@ def sample_passes(
     site. The network sees the tiles as the view shows them; its answer is put back in place.
 
     Raises:
-        ModelError: the view moves tiles further than their margin, or passes cannot differ.
+        ModelError: the model has no active dropout site, so several passes cannot differ.
     """
-    _require_margin(size, images.shape[-1], view)
     settled = model.settle(show(images, view))
     if passes == 1:
         outputs = [model.finish(settled)]
@@ -164,18 +163,19 @@ def _random_passes(model: Network, settled: Any, passes: int, tiles: int) -> lis
     return outputs
 
 
-def _require_margin(size: int, padded: int, view: View) -> None:
-    margin = min(margins(size, padded))
-    if abs(view.shift) > margin:
+def sample_views(model: Network, images: torch.Tensor, passes: int, size: int, tta: str) -> Moments:
+    """Pool `passes` of each view of the tiles; `tta` is one of `VIEWS`.
+
+    Raises:
+        ModelError: a view moves tiles further than their margin, or passes cannot differ.
+    """
+    shift, margin = max(view.shift for view in VIEWS[tta]), min(margins(size, images.shape[-1]))
+    if shift > margin:
         raise ModelError(
-            f"ensemble.tta: flip_shift moves tiles by {abs(view.shift)} pixels, and "
-            f"model.input_size: {padded} leaves a margin of {margin}; expected one as wide. "
+            f"ensemble.tta: {tta} moves tiles by {shift} pixels, and model.input_size: "
+            f"{images.shape[-1]} leaves a margin of {margin}; expected one as wide. "
             "Set a larger input_size, or tta: flip."
         )
-
-
-def sample_views(model: Network, images: torch.Tensor, passes: int, size: int, tta: str) -> Moments:
-    """Pool `passes` of each view of the tiles; `tta` is one of `VIEWS`."""
     samples = [sample_passes(model, images, passes, size, view) for view in VIEWS[tta]]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
     return moments(probability, presence)

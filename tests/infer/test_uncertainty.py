@@ -224,7 +224,7 @@ def test_views_are_the_passes_of_tile_and_mirror_image_together(make_segmenter, 
     torch.testing.assert_close(summary.variance, (plain[0] - mirrored[0]) ** 2 / 4)
 
 
-def test_views_show_the_tile_mirrored_and_moved(make_segmenter) -> None:
+def test_views_show_the_tile_mirrored_and_moved() -> None:
     image = torch.zeros(1, 1, 8, 8)
     image[0, 0, 2, 3] = 1
     assert show(image, View(shift=2))[0, 0, 4, 5] == 1
@@ -234,10 +234,9 @@ def test_views_show_the_tile_mirrored_and_moved(make_segmenter) -> None:
 
 
 def test_a_tile_is_not_moved_beyond_its_margin(make_segmenter) -> None:
-    model = make_segmenter(input_size=112, encoder="resnet10t", architecture="unet")
     images = torch.randn(1, 3, 104, 104)
     with pytest.raises(ModelError, match=r"moves tiles by 4 pixels.*104 leaves a margin of 1"):
-        sample_views(model, images, passes=1, size=101, tta="flip_shift")
+        sample_views(make_segmenter(), images, passes=1, size=101, tta="flip_shift")
 
 
 @pytest.mark.parametrize("part", ["oof", "test"])

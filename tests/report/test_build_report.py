@@ -153,7 +153,7 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
     for step in metrics["steps"][1:]:
         step |= {"gain": 0.01, "gain_interval": interval}
     page = render_without_pictures(metrics)
-    assert page.count(f'<b class="{verdict}">') == 4
+    assert page.count(f'<b class="{verdict}">') == 5
 
 
 def test_the_effect_of_post_processing_is_shown_although_it_is_off(report: Path) -> None:
@@ -171,7 +171,7 @@ def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
     assert history.groupby("fold")["epoch"].count().to_dict() == {0: 12, 1: 12}
     assert list(history)[:2] == ["fold", "epoch"]
     assert list(steps) == ["step", "score", "low", "high", "gain", "gain_low", "gain_high"]
-    assert len(steps) == 5
+    assert len(steps) == 6
     assert list(threshold) == ["threshold", "score"]
 
 
