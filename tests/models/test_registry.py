@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 import typing
 from dataclasses import replace
 from pathlib import Path
@@ -266,8 +267,9 @@ def test_a_transformer_encoder_serves_a_zoo_decoder() -> None:
         assert model(tiles(model)).mask_logits.shape == (2, 1, 101, 101)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("monai") is not None, reason="MONAI is installed")
-def test_without_monai_its_networks_say_how_to_get_it() -> None:
+def test_without_monai_its_networks_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("monai", "monai.networks"):
+        monkeypatch.setitem(sys.modules, module, None)  # what import finds where there is none
     with pytest.raises(ModelError, match=r"dynunet needs MONAI, which is not installed") as caught:
         build("dynunet")
     assert "\n" not in str(caught.value)
