@@ -100,7 +100,7 @@ def test_other_padding_hides_its_copies_too(
 ) -> None:
     spy = Spy(MaskedModel(make_segmenter(padding=padding)).eval())
     (batch, *_) = task.batches(epoch=0)
-    task.loss(spy, batch)
+    task.loss(spy, batch, 0.0)
     (hidden,) = spy.hidden
     assert torch.equal(hidden, pad(crop(hidden, 101), 128, padding))
 
@@ -120,7 +120,7 @@ def test_what_no_neighbour_fills_is_hidden_from_a_network_with_real_margins(
     )
     spy = Spy(MaskedModel(make_segmenter(padding="neighbours")).eval())
     (batch, *_) = task.batches(epoch=0)
-    assert torch.isfinite(task.loss(spy, batch))
+    assert torch.isfinite(task.loss(spy, batch, 0.0))
     (hidden,) = spy.hidden
     assert hidden.shape == batch.valid.shape == (8, 1, 128, 128)
     assert 0 < batch.valid.mean() < 1

@@ -236,7 +236,10 @@ def test_a_saved_model_predicts_with_the_margins_it_was_trained_with(project: Pa
         uncertainty={"passes": 1},
         ensemble={"tta": "none"},
     )
-    for stage, *fold in (("pretrain",), ("train", 0), ("uncertainty", 0)):
+    for stage, *fold in (
+        ("pretrain",),
+        *((s, 0) for s in ("train", "pseudo", "student", "uncertainty")),
+    ):
         run_stage(project, stage, *fold)
     folder = project / "data/train/0"
     assert load_model(folder).config.padding == "neighbours"
