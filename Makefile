@@ -32,7 +32,7 @@ run: $(INSTALLED)  ## run the pipeline of params.yaml; finished stages are skipp
 
 test: $(INSTALLED)  ## run the fast tests, with coverage
 	@echo "== Running the fast tests"
-	python -m pytest -m "not slow" --cov=salt --cov=stages --cov-report=term:skip-covered
+	python -m pytest -m "not slow" -n auto --dist loadfile --cov=salt --cov=stages --cov-report=term:skip-covered
 	@echo "== Done. The slow tests: make test-slow. The pipeline: make run"
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes
