@@ -26,8 +26,9 @@ def test_a_network_is_pretrained_trained_and_measured(project: Path, model: dict
         pretrain={"epochs": 1},
         train={"epochs": 1, "validation_share": 0.0, "early_stopping": 0, "synthetic_share": 0.0},
     )
-    for stage, *fold in (("pretrain",), ("train", 0), ("uncertainty", 0)):
-        run_stage(project, stage, *fold)
+    run_stage(project, "pretrain")
+    for stage in ("train", "pseudo", "student", "uncertainty"):
+        run_stage(project, stage, 0)
     config = read_json(project / "data/train/0/config.json")
     assert {key: config[key] for key in model} == model
     probability = read_array(project / "data/train/0/oof_probability.npy")
