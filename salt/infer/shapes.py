@@ -81,12 +81,12 @@ def _opened(levels: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         return [levels] * len(sizes)
     rows, columns = (np.flatnonzero(levels.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # outside there is nothing
-    inside = np.ascontiguousarray(levels[box])
+    inside = np.pad(levels[box], 1)  # max_tree cannot take fewer than three pixels a side
     parent, order = max_tree(inside, connectivity=1)
     openings = []
     for size in sizes.tolist():
         opening = levels.copy()
         if size > 1:
-            opening[box] = area_opening(inside, size, 1, parent, order)
+            opening[box] = area_opening(inside, size, 1, parent, order)[1:-1, 1:-1]
         openings.append(opening)
     return openings

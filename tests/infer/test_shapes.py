@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-from salt.infer.shapes import clean_levels, clean_masks
+from salt.infer.shapes import _opened, clean_levels, clean_masks
 
 SIZES, HOLES = np.array([0, 1, 2, 5, 40]), np.array([0, 1, 4, 30])
 
@@ -78,3 +78,12 @@ def test_masks_are_cleaned_as_scikit_image_does(size: int, holes: int) -> None:
     for mask, cleaned in zip(masks, clean_masks(masks, size, holes), strict=True):
         kept = remove_small_objects(mask, max_size=size - 1)
         assert (cleaned == remove_small_holes(kept, max_size=holes)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 2), (5, 2)])
+def test_salt_in_the_smallest_of_boxes_is_cleaned_as_well(shape: tuple[int, int]) -> None:
+    levels = np.zeros((9, 9), np.uint16)
+    levels[2 : 2 + shape[0], 3 : 3 + shape[1]] = 7
+    kept, removed = _opened(levels, np.array([shape[0] * shape[1], shape[0] * shape[1] + 1]))
+    np.testing.assert_array_equal(kept, levels)
+    assert not removed.any()
