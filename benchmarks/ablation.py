@@ -1,16 +1,16 @@
 """Ablations at equal budget: each row trains the same folds with one thing changed.
 
     python -m salt.profiles tgs-cpu
-    python -m benchmarks.ablation benchmarks/ablations.yaml
+    python -m benchmarks.ablation benchmarks/ablations.yaml [ROW ...]
 
 A row is a set of parameters over those of params.yaml and the table's `budget`. Its folds
 (the table's, or its own) are trained by the pipeline itself (`dvc repro train@FOLD`, which
 reuses every stage that the row does not touch); their out-of-fold maps are scored tile by tile,
 in a single pass at threshold 0.5, and compared with the reference row (the table's, or its own)
 by a paired bootstrap over the tiles that both have scored. Finished
-rows are kept in benchmarks/results/ablations.json and not run again, so a killed table goes
-on where it stopped; params.yaml and dvc.lock are put back at the end. docs/ablations.md is
-written from the results. Start it in a clone of its own: it changes params.yaml while it runs.
+rows are kept in benchmarks/results/TABLE.json and not run again, so a killed table goes on where
+it stopped; params.yaml and dvc.lock are put back at the end. docs/TABLE.md is written from the
+results after every row. Start it in a clone of its own: it changes params.yaml while it runs.
 """
 
 import argparse
@@ -31,36 +31,51 @@ from salt.files import read_array, read_csv, read_json, write_json, write_text
 from salt.metrics import FULL_TENTHS, paired_gain, tile_scores
 from salt.params import PARAMS_FILE, parse_params, read_yaml
 from salt.profiles import merged
+from salt.provenance import commit
 from salt.seeding import generator
 from salt.store import open_store
 
-RESULTS = Path(__file__).parent / "results" / "ablations.json"
-PAGE = Path("docs/ablations.md")
+RESULTS = Path(__file__).parent / "results"
+PAGES = Path("docs")
 RESAMPLES = 10_000
 LOCK = Path("dvc.lock")
-KEYS = ("about", "budget", "folds", "reference", "rows")
+KEYS = ("title", "about", "budget", "folds", "reference", "rows")
 UNSCORED = "."
 DIGITS = "0123456789A"  # tenths of a score
 
 
 def main() -> None:
-    """Run what is missing of a table, then write the page."""
+    """Run what is missing of a table, row by row, and keep its page up to date."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
-    parser.add_argument("table", type=Path, help="YAML file: about, budget, folds, reference, rows")
-    table = read_table(parser.parse_args().table)
+    parser.add_argument("table", type=Path, help=f"YAML file: {', '.join(KEYS)}")
+    parser.add_argument("rows", nargs="*", help="names of the rows to run; all where none is given")
+    arguments = parser.parse_args()
+    table = read_table(arguments.table)
     base = merged(read_yaml(PARAMS_FILE), table["budget"])
-    results = read_json(RESULTS) if RESULTS.exists() else {}
+    path, page = (RESULTS / arguments.table.stem).with_suffix(".json"), PAGES / arguments.table.stem
+    results = read_json(path) if path.exists() else {}
     with restored(PARAMS_FILE, LOCK):
-        for number, row in enumerate(table["rows"], 1):
+        for row in chosen_rows(table, arguments.rows):
             settings = merged(base, row["set"])
-            folds = row.get("folds", table["folds"])
-            key = {"folds": folds, "settings": settings}
+            key = {"folds": row.get("folds", table["folds"]), "settings": settings}
             if results.get(row["name"], {}).get("key") != key:
-                print(f"row {number} of {len(table['rows'])}: {row['name']}", file=sys.stderr)
-                results[row["name"]] = run_row(settings, folds) | {"key": key}
-                write_json(RESULTS, results)
-    write_text(PAGE, render_page(table, results))
-    print(f"benchmarks/ablation: {RESULTS}, {PAGE}")
+                print(f"{table['title']}: {row['name']}", file=sys.stderr, flush=True)
+                results[row["name"]] = run_row(settings, key["folds"]) | {"key": key}
+                write_json(path, results)
+            write_text(page.with_suffix(".md"), render_page(table, results))
+    print(f"benchmarks/ablation: {path}, {page.with_suffix('.md')}")
+
+
+def chosen_rows(table: Mapping[str, Any], names: list[str]) -> list[Mapping[str, Any]]:
+    """Return the rows of these names in the table's order, all if none is named.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    known = [row["name"] for row in table["rows"]]
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(f"no row {unknown}; expected some of {known}. Look into the table.")
+    return [row for row in table["rows"] if not names or row["name"] in names]
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -95,6 +110,7 @@ def run_row(settings: Mapping[str, Any], folds: list[int]) -> dict[str, Any]:
         "seconds": round(seconds),
         "tenths": "".join(UNSCORED if value < 0 else DIGITS[value] for value in tenths),
         "cpus": os.cpu_count(),
+        "commit": commit(),
     }
 
 
@@ -118,10 +134,10 @@ def score_folds(folds: list[int]) -> np.ndarray:
 
 
 def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Return docs/ablations.md: every row, with its settings, score and paired gain."""
+    """Return the table's page: every row, with its settings, score and paired gain."""
     budget = ", ".join(f"{key} {json.dumps(value)}" for key, value in flat(table["budget"]).items())
     lines = [
-        "# Ablations",
+        f"# {table['title']}",
         "",
         *table["about"].strip().splitlines(),
         "",
@@ -133,8 +149,7 @@ def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "by as much as many of these gains.",
         "",
         "Each row is `python -m salt.profiles tgs-cpu`, the budget and the row's settings with "
-        "`dvc exp run -S ... train@FOLD`; `python -m benchmarks.ablation "
-        "benchmarks/ablations.yaml` runs them all.",
+        "`dvc exp run -S ... train@FOLD`; `python -m benchmarks.ablation` runs them all.",
         "",
         "| Row | Settings | Tiles | Score | Gain | 95 % interval | Seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -144,12 +159,14 @@ def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 
 
 def _table_line(row: Mapping[str, Any], results: Mapping[str, Any], reference: str) -> str:
-    result, reference = results[row["name"]], row.get("reference", reference)
     settings = " ".join(f"`{key}={json.dumps(value)}`" for key, value in flat(row["set"]).items())
+    if row["name"] not in results:
+        return f"| {row['name']} | {settings} | not run yet | | | | |"
+    result, reference = results[row["name"]], row.get("reference", reference)
     scores = tile_values(result)
     cells = [row["name"], settings or "as the profile", f"{np.isfinite(scores).sum()}"]
     cells.append(f"{result['score']:.4f}")
-    if row["name"] == reference:
+    if row["name"] == reference or reference not in results:
         cells += ["", ""]
     else:
         others = tile_values(results[reference])

@@ -9,6 +9,7 @@ import pytest
 from tiny_project import FOLDS
 
 from benchmarks.ablation import (
+    chosen_rows,
     flat,
     main,
     read_table,
@@ -27,8 +28,8 @@ ROWS: list[dict[str, Any]] = [
     {"name": "attention", "set": {"model": {"attention": "scse"}}},
     {"name": "other folds", "set": {}, "reference": "attention"},
 ]
-TABLE = {"about": "Text.", "budget": {"train": {"epochs": 8}}, "folds": [0], "reference": "plain",
-         "rows": ROWS}  # fmt: skip
+TABLE = {"title": "Rows", "about": "Text.", "budget": {"train": {"epochs": 8}}, "folds": [0],
+         "reference": "plain", "rows": ROWS}  # fmt: skip
 RESULTS = {
     "plain": {"score": 0.25, "seconds": 10, "tenths": "05.50"},
     "attention": {"score": 0.75, "seconds": 12, "tenths": "5A.A5"},
@@ -53,6 +54,19 @@ def test_a_row_is_compared_with_its_own_reference_on_the_tiles_both_scored() -> 
     cells = render_page(TABLE, RESULTS).splitlines()[-1].split(" | ")
     assert cells[2:5] == ["2", "1.0000", "+0.5000 over *attention*"]
     assert cells[5] == "+0.5000 to +0.5000"  # one tile in common
+
+
+def test_a_row_that_was_not_run_has_no_figures() -> None:
+    lines = render_page(TABLE, {"attention": RESULTS["attention"]}).splitlines()[-3:]
+    assert lines[0] == "| plain |  | not run yet | | | | |"
+    assert lines[1].endswith("| 4 | 0.7500 |  |  | 12 |")  # nor a gain over one
+
+
+def test_rows_are_run_in_the_tables_order_and_unknown_ones_refused() -> None:
+    assert chosen_rows(TABLE, []) == ROWS
+    assert chosen_rows(TABLE, ["attention", "plain"]) == ROWS[:2]
+    with pytest.raises(InputError, match="no row \\['nobody'\\]; expected some of"):
+        chosen_rows(TABLE, ["nobody"])
 
 
 def test_a_digit_is_a_tenth_of_a_score_and_a_dot_an_unscored_tile() -> None:
@@ -84,7 +98,7 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, changes: dic
 def test_a_table_without_rows_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.yaml"
     path.write_text("{folds: [0]}")
-    with pytest.raises(InputError, match=r"expected about, budget, folds, reference, rows"):
+    with pytest.raises(InputError, match=r"expected title, about, budget, folds, reference, rows"):
         read_table(path)
 
 
@@ -102,8 +116,8 @@ def test_nested_settings_become_dotted_ones() -> None:
 
 
 def test_finished_rows_are_not_run_again(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarks.ablation.RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr("benchmarks.ablation.PAGE", tmp_path / "page.md")
+    monkeypatch.setattr("benchmarks.ablation.RESULTS", tmp_path)
+    monkeypatch.setattr("benchmarks.ablation.PAGES", tmp_path)
     monkeypatch.setattr("sys.argv", ["ablation", str(write(tmp_path, rows=ROWS[:2]))])
     runs: list[Any] = []
 
@@ -115,4 +129,4 @@ def test_finished_rows_are_not_run_again(tmp_path: Path, monkeypatch) -> None:
     main()
     main()
     assert runs == [("scse", [0]), ("scse", [0])]
-    assert "attention" in (tmp_path / "page.md").read_text()
+    assert "| attention |" in (tmp_path / "table.md").read_text()
