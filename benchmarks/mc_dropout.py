@@ -30,7 +30,12 @@ from salt.dataset import open_stacks
 from salt.files import read_csv, read_json, write_json
 from salt.infer.uncertainty import dropout_switched_on, moments, sample_passes
 from salt.metrics import tile_scores
-from salt.models.predict import BATCH_SIZE, device_batches, probability_maps
+from salt.models.predict import (
+    BATCH_SIZE,
+    device_batches,
+    images_as_trained,
+    probability_maps,
+)
 from salt.models.segmenter import CONFIG, WEIGHTS, Segmenter, config_from
 from salt.models.weights import load_weights
 from salt.params import load_params
@@ -73,7 +78,7 @@ def measure_cost(settings: dict[str, Any], sites: str, precision: str) -> dict[s
     model = Segmenter(config_from(settings | {"dropout_sites": sites, "encoder_weights": "none"}))
     model = model.eval().to(memory_format=torch.channels_last)
     side = settings["input_size"]
-    images = torch.randn(BATCH_SIZE, settings["stack_width"], side, side)
+    images = torch.randn(BATCH_SIZE, model.config.image_channels, side, side)
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), autocast(precision):
         settled = model.settle(images)
@@ -142,14 +147,13 @@ def held_out_maps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, mutual information and truth [n, 101, 101] of held-out tiles of a fold."""
     store, stacks = open_stacks(run / "ingest", run / "index", model.config.stack_width)
+    images = images_as_trained(model.config, store, run / "index")
     rows = store.rows_of(read_csv(fold / "oof_tiles.csv")["id"])
     rows = generator(SEED, "worth", fold.name).permutation(rows)[:TILES]
     torch.manual_seed(derive_seed(SEED, "passes", fold.name))
     means, information = [], []
     with torch.inference_mode(), autocast(precision):
-        batches = device_batches(
-            model, np.asarray(store.images), stacks[rows], torch.device("cpu"), ""
-        )
+        batches = device_batches(model, images, stacks[rows], torch.device("cpu"), "")
         for _, batch in batches:
             summary = moments(*sample_passes(model, batch, PASSES, TILE_SIZE))
             means.append(summary.mean.numpy())

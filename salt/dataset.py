@@ -1,7 +1,7 @@
 """Tiles to tensors: 2.5-D stacks, real margins, deterministic epochs, loss-ready targets."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from salt.augment import Augmentation
+from salt.depth import TileImages, TilesWithDepth, joined_images, standardised, with_depth
 from salt.errors import StoreError
 from salt.files import read_csv
 from salt.neighbours.margins import WidenedTiles, surrounding_tiles
@@ -23,15 +24,13 @@ NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
 PLACE_COLUMNS = ["mosaic", "row", "column"]
 GREY_MEAN, GREY_STD = 0.47, 0.16  # of all TGS tiles, in [0, 1]
 
-TileImages = np.ndarray | WidenedTiles  # uint8; indexed by rows, tiles or tiles with real margins
-
 
 @dataclass(frozen=True)
 class Batch:
     """Tensors of one batch at the tiles' own size, or at that of canvases with real margins.
 
     Attributes:
-        images: float32 [B, C, H, W], normalised.
+        images: float32 [B, C, H, W], normalised; the last channel is the depth where it is told.
         masks: float32 [B, 1, H, W] in {0, 1}.
         valid: float32 [B, 1, H, W], 0 where the loss must not look.
         distance: float32 [B, 1, H, W] signed distance to the salt boundary, negative inside,
@@ -100,10 +99,11 @@ class LabelledTiles:
         all else there is ignored: a tile that was left out, such as one held out, tells nothing.
         """
         stack = self.images[self.stacks[row]]
-        if not isinstance(self.images, WidenedTiles):
+        tiles = self.images.tiles if isinstance(self.images, TilesWithDepth) else self.images
+        if not isinstance(tiles, WidenedTiles):
             return stack, self.masks[row], self.ignore[row]
         own = self.stacks[row, self.stacks.shape[1] // 2]
-        return stack, *self.images.labels(self.masks, self.ignore, own, self._label_at)
+        return stack, *tiles.labels(self.masks, self.ignore, own, self._label_at)
 
     @cached_property
     def _label_at(self) -> np.ndarray:
@@ -115,13 +115,13 @@ class LabelledTiles:
     def joined(self, others: "LabelledTiles") -> "LabelledTiles":
         """Return these tiles and behind them the others, whose images are copied.
 
-        The others come as a plain array, as tiles that lie beside nothing.
+        The others come as a plain array, as tiles that lie beside nothing and have no depth.
         """
         more = cast(np.ndarray, others.images)
-        if isinstance(self.images, WidenedTiles):
+        if isinstance(self.images, TilesWithDepth):
             images: TileImages = self.images.joined(more)
         else:
-            images = np.concatenate([self.images, more])
+            images = joined_images(self.images, more)
         return LabelledTiles(
             images,
             np.concatenate([self.stacks, others.stacks + len(self.images)]),
@@ -137,16 +137,29 @@ def open_stacks(ingest: Path, index: Path, width: int) -> tuple[TileStore, np.nd
     return store, stack_rows(store, read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS), width)
 
 
-def open_images(store: TileStore, index: Path, padding: str, input_size: int) -> TileImages:
-    """Return all images of the store, with real margins if `padding` is `neighbours`.
+def open_images(
+    store: TileStore, index: Path, padding: str, input_size: int, depth_input: str = "none"
+) -> TileImages:
+    """Return all images of the store, with what else a network is told about them.
+
+    Args:
+        padding: `neighbours` gives them real margins.
+        depth_input: all but `none` give them their depths.
 
     Raises:
         StoreError: the neighbour table is not about this store's tiles, or does not say where
-            they lie.
+            they lie; or no tile has a depth, and depths are asked for.
     """
-    images = np.asarray(store.images)
-    if padding != "neighbours":
+    images: np.ndarray | WidenedTiles = np.asarray(store.images)
+    if padding == "neighbours":
+        images = _widened(store, index, input_size)
+    if depth_input == "none":
         return images
+    return TilesWithDepth(images, standardised(store.table["depth"].to_numpy(np.float64)))
+
+
+def _widened(store: TileStore, index: Path, input_size: int) -> WidenedTiles:
+    images = np.asarray(store.images)
     neighbours = read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS)
     _require_same_tiles(store, neighbours)
     places = neighbours.reindex(columns=PLACE_COLUMNS)
@@ -300,7 +313,10 @@ def training_batches(
     order = order[: len(order) - len(order) % batch_size] if len(order) >= batch_size else order
     seeds = [derive_seed(seed, "augment", epoch, int(position)) for position in range(len(order))]
     dataset = EpochDataset(tiles, order, seeds, augmentation, distances)
-    yield from DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
+    batches = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
+    for step, batch in enumerate(batches):
+        stacks = tiles.stacks[order[step * batch_size : (step + 1) * batch_size]]
+        yield replace(batch, images=with_depth(batch.images, tiles.images, stacks))
 
 
 def ordered_batches(
@@ -310,6 +326,10 @@ def ordered_batches(
     input_size: int,
     padding: str = "reflect",
 ) -> Iterator[torch.Tensor]:
-    """Yield normalised stacks padded to the network's input, in order: [B, C, P, P]."""
+    """Yield normalised stacks padded to the network's input, in order: [B, C, P, P].
+
+    Where a network is told depths, they are one more channel.
+    """
     for start in range(0, len(stacks), batch_size):
-        yield pad(normalise(images[stacks[start : start + batch_size]]), input_size, padding)
+        rows = stacks[start : start + batch_size]
+        yield with_depth(pad(normalise(images[rows]), input_size, padding), images, rows)

@@ -114,6 +114,7 @@ class Model(Section):
     deep_supervision: bool
     coordinates: bool
     features: list[Literal["gradient", "cumulative_amplitude"]]
+    depth_input: Literal["none", "channel", "inside"]
 
     @field_validator("features")
     @classmethod

@@ -31,6 +31,7 @@ def main() -> None:
             stack_width=model.stack_width,
             padding=model.padding,
             input_size=model.input_size,
+            depth_input=model.depth_input,
         ),
         Augmentation(AugmentConfig(**params.augment.model_dump(exclude={"cutout"}))),  # no targets
         batch_size=settings.batch_size,

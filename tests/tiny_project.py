@@ -85,6 +85,14 @@ def lay_in_rows_of_six(folder: Path) -> None:
     write_csv(path, table)
 
 
+def give_depths(folder: Path) -> None:
+    """Write depths into the tile store, 10 further down with each tile; the first has none."""
+    path = folder / "data/ingest/tiles.csv"
+    table = read_csv(path)
+    table["depth"] = [np.nan, *(100 + 10.0 * np.arange(1, len(table)))]
+    write_csv(path, table)
+
+
 def tiny_params(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the committed parameters with the tiny sizes and then `changes` by section."""
     params = read_yaml(PROJECT / "params.yaml")

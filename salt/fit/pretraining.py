@@ -19,7 +19,13 @@ from salt.seeding import derive_seed
 
 
 def read_images(
-    ingest: Path, index: Path, *, stack_width: int, padding: str, input_size: int
+    ingest: Path,
+    index: Path,
+    *,
+    stack_width: int,
+    padding: str,
+    input_size: int,
+    depth_input: str = "none",
 ) -> LabelledTiles:
     """Return all tiles that are not constant, train and test alike, with blank masks.
 
@@ -29,7 +35,7 @@ def read_images(
     rows = np.flatnonzero(~store.table["is_constant"].to_numpy(bool))
     blank = np.broadcast_to(np.zeros((), np.uint8), (len(rows), *store.images.shape[1:]))
     ids = list(store.table["id"].iloc[rows])
-    images = open_images(store, index, padding, input_size)
+    images = open_images(store, index, padding, input_size, depth_input)
     return LabelledTiles(images, stacks[rows], blank, blank, ids)
 
 
@@ -83,7 +89,8 @@ class PretrainingTask:
         ).to(images.device)
         hidden = torch.maximum(crop(hidden, batch.images.shape[-1]), 1 - batch.valid)
         hidden = pad(hidden, size, padding)
-        return reconstruction_loss(model(images, hidden).float(), images, hidden)
+        stack = images[:, : model.segmenter.config.stack_width]
+        return reconstruction_loss(model(images, hidden).float(), stack, hidden)
 
     def validate(self, model: MaskedModel) -> dict[str, float]:
         """Nothing is chosen by score here: the last epoch counts."""

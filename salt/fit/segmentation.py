@@ -72,6 +72,7 @@ def read_fold(
     input_size: int,
     validation_share: float,
     seed: int,
+    depth_input: str = "none",
 ) -> FoldData:
     """Split the labelled tiles for one fold.
 
@@ -94,7 +95,8 @@ def read_fold(
             f"{index}/folds.csv: fold {fold} has {in_fold.sum()} of {len(folds)} tiles; expected "
             "some and not all. Check index.folds and rerun the index stage."
         )
-    tiles = labelled_tiles(store, stacks, open_images(store, index, padding, input_size))
+    images = open_images(store, index, padding, input_size, depth_input)
+    tiles = labelled_tiles(store, stacks, images)
     rows = np.flatnonzero(~in_fold)
     chosen = _whole_groups(folds["group"].to_numpy()[rows], validation_share, seed)
     return FoldData(
@@ -258,6 +260,7 @@ def open_task(
         input_size=model.input_size,
         validation_share=validation_share,
         seed=seed,
+        depth_input=model.depth_input,
     )
     return SegmentationTask(
         name,

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import TileImages, open_images, open_stacks
+from salt.dataset import TileImages, open_stacks
 from salt.files import read_csv, write_array, write_csv, write_json
 from salt.infer.uncertainty import MAPS_AT_ONCE, VIEWS, binary_entropy, sample_passes
 from salt.metrics import tile_scores
 from salt.models.precision import autocast
-from salt.models.predict import BATCH_SIZE, device_batches
+from salt.models.predict import BATCH_SIZE, device_batches, images_as_trained
 from salt.models.registry import load_model
 from salt.models.segmenter import Network
 from salt.store import TileStore
@@ -72,7 +72,7 @@ def label_fold(
     rows = _unlabelled_rows(store) if wanted else np.empty(0, np.int64)
     judged = judge_tiles(
         model,
-        open_images(store, index, model.config.padding, model.config.input_size),
+        images_as_trained(model.config, store, index),
         stacks[rows],
         passes=passes,
         tta=tta,

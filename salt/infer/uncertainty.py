@@ -16,13 +16,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import TileImages, open_images, open_stacks
+from salt.dataset import TileImages, open_stacks
 from salt.errors import ModelError
 from salt.files import new_array, read_csv, write_csv
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.precision import autocast
-from salt.models.predict import BATCH_SIZE, device_batches, mirrored, p_presence, probability_maps
+from salt.models.predict import (
+    BATCH_SIZE,
+    device_batches,
+    images_as_trained,
+    mirrored,
+    p_presence,
+    probability_maps,
+)
 from salt.models.registry import load_model
 from salt.models.segmenter import Network, Segmentation
 from salt.padding import margins
@@ -200,7 +207,7 @@ def measure_fold(
     """
     model = load_model(train).to(device).to(memory_format=torch.channels_last)
     store, stacks = open_stacks(ingest, index, model.config.stack_width)
-    images = open_images(store, index, model.config.padding, model.config.input_size)
+    images = images_as_trained(model.config, store, index)
     held_out = read_csv(train / "oof_tiles.csv")["id"]
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
     for part, rows in parts.items():

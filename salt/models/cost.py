@@ -33,7 +33,7 @@ def parameter_count(network: Network) -> int:
 def measure_cost(network: Network, batch_size: int) -> Cost:
     """Time batches of random tiles in float32, where the network lies."""
     size, device = network.config.input_size, next(network.parameters()).device
-    images = torch.randn(batch_size, network.config.stack_width, size, size, device=device)
+    images = torch.randn(batch_size, network.config.image_channels, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     masks = (images[:, :1] > 0).float()
     network.to(memory_format=torch.channels_last)

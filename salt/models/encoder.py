@@ -193,7 +193,9 @@ def require_whole(
     checkpoint: dict[str, torch.Tensor],
     weights: str,
 ) -> None:
-    """Check that a checkpoint is the timm model's: timm leaves out what it cannot place.
+    """Check that a checkpoint is the timm model's, and say what matched.
+
+    timm leaves out what it cannot place.
 
     Args:
         backbone: the feature extractor that timm has loaded it into.
@@ -217,6 +219,8 @@ def require_whole(
             f"{weights} does not fit the encoder: missing {missing}, unexpected {unexpected}. "
             "Use a checkpoint of this very timm model, or change model.encoder."
         )
+    used = len(backbone.state_dict()) - len(missing)
+    print(f"encoder {name}: {used} of {len(checkpoint)} tensors of {weights}")
 
 
 def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int) -> dict:

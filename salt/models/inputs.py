@@ -1,4 +1,4 @@
-"""Input channels made from the image itself, for what a convolution sees only from afar."""
+"""Input channels beside the stack: its depth, and what a convolution sees only from afar."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class InputChannels(nn.Module):
-    """Append coordinates and hand-made features to a stack of tiles.
+    """Append depth, hand-made features and coordinates to a stack of tiles.
 
     Computed inside the network, so that they follow every augmentation of the image and
     nothing that masked pretraining hides can be read from them.
@@ -16,23 +16,41 @@ class InputChannels(nn.Module):
     Args:
         coordinates: append a row and a column channel, each from -1 to 1.
         features: names from `FEATURES`, computed on the stack's own (middle) tile.
+        depth_input: `none`, or `channel` or `inside` where images come with their depth as one
+            more channel: `channel` lets it follow the stack, `inside` takes it away.
     """
 
-    def __init__(self, coordinates: bool, features: Sequence[str]) -> None:
+    def __init__(
+        self, coordinates: bool, features: Sequence[str], depth_input: str = "none"
+    ) -> None:
         super().__init__()
         self.coordinates, self.features = coordinates, tuple(features)
-        self.extra = 2 * coordinates + len(self.features)
+        self.depth_input = depth_input
+        self.extra = (depth_input == "channel") + 2 * coordinates + len(self.features)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return [B, C + extra, H, W] for [B, C, H, W]."""
+        """Return [B, C + extra, H, W] for a stack [B, C, H, W], its depth behind it or not."""
+        stack = images if self.depth_input == "none" else images[:, :-1]
         if not self.extra:
-            return images
-        own = images[:, images.shape[1] // 2][:, None].float()  # [B, 1, H, W]
+            return stack
+        channels = [stack]
+        if self.depth_input == "channel":
+            channels.append(depth_channel(images, stack.shape[-2:]))
+        own = stack[:, stack.shape[1] // 2][:, None].float()  # [B, 1, H, W]
         with torch.autocast(images.device.type, enabled=False):
-            channels = [images, *(FEATURES[name](own) for name in self.features)]
+            channels += [FEATURES[name](own) for name in self.features]
         if self.coordinates:
-            channels.append(coordinate_channels(images))
+            channels.append(coordinate_channels(stack))
         return torch.cat(channels, dim=1)
+
+
+def depth_channel(images: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return the depth of images whose last channel it is, [B, 1, *size].
+
+    It is read at the centre, which is the tile's own whatever was padded, mixed or moved.
+    """
+    depth = images[:, -1:, images.shape[-2] // 2, images.shape[-1] // 2]
+    return depth[:, :, None, None].expand(-1, 1, *size)
 
 
 def coordinate_channels(images: torch.Tensor) -> torch.Tensor:

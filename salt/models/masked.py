@@ -38,15 +38,19 @@ class MaskedModel(nn.Module):
     def forward(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Draw the own tile from images [B, C, S, S] with `hidden` [B, 1, S, S] replaced.
 
-        All stack channels are hidden in the same places, or a neighbour would give it away.
+        All stack channels are hidden in the same places, or a neighbour would give it away; a
+        depth behind them is told.
         """
-        masked = images * (1 - hidden) + self.mask_token * hidden
+        width = self.segmenter.config.stack_width
+        masked = images[:, :width] * (1 - hidden) + self.mask_token * hidden
+        if images.shape[1] > width:
+            masked = torch.cat([masked, images[:, width:]], dim=1)
         return self.segmenter(masked).mask_logits  # [B, 1, S, S]
 
 
 def reconstruction_loss(
     drawn: torch.Tensor, images: torch.Tensor, hidden: torch.Tensor
 ) -> torch.Tensor:
-    """Mean absolute error over hidden pixels of the stack's own (middle) channel."""
+    """Mean absolute error over hidden pixels of the own (middle) channel of stacks [B, C, S, S]."""
     own = images[:, images.shape[1] // 2][:, None]
     return ((drawn - own).abs() * hidden).sum() / hidden.sum().clamp(min=1)

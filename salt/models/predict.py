@@ -1,17 +1,24 @@
 """Run a segmentation network over many tiles: probabilities at the tiles' own size."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from salt.dataset import TileImages, ordered_batches
+from salt.dataset import TileImages, open_images, ordered_batches
 from salt.models.precision import autocast
-from salt.models.segmenter import Network, Segmentation
+from salt.models.segmenter import ModelConfig, Network, Segmentation
 from salt.padding import crop
+from salt.store import TileStore
 
 BATCH_SIZE = 64
+
+
+def images_as_trained(config: ModelConfig, store: TileStore, index: Path) -> TileImages:
+    """Return a store's images as the network of this config saw them in training."""
+    return open_images(store, index, config.padding, config.input_size, config.depth_input)
 
 
 def predict(

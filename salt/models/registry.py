@@ -36,7 +36,7 @@ from salt.models.zoo.own import (
 )
 from salt.models.zoo.smp import build_smp
 
-EVERYWHERE = frozenset({"coordinates", "features", "padding"})  # options that all read
+EVERYWHERE = frozenset({"coordinates", "features", "padding", "depth_input"})  # all read these
 SITES = "dropout_sites"  # ours alone: others have one site, before the heads, whatever it says
 OUR_DECODER = frozenset({"upsampling", "skip_attention", "hypercolumn", "deep_supervision"})
 OPTION_DEFAULTS = {f.name: f.default for f in fields(ModelConfig) if f.default is not MISSING}
@@ -123,6 +123,12 @@ def build_model(config: ModelConfig) -> Network:
                 f"model.{option} is {value!r}, but {name} does not have this option; expected its "
                 f"default {default!r}. Set that, or choose another model.architecture."
             )
+    if config.depth_input == "inside" and architecture.build is not Segmenter:
+        ours = [known for known, entry in ARCHITECTURES.items() if entry.build is Segmenter]
+        raise ModelError(
+            f"model.depth_input is 'inside', but {name} has no place for it; expected none or "
+            f"channel. Set one of these, or choose {' or '.join(ours)} as model.architecture."
+        )
     if config.encoder_weights != "none" and not architecture.encoder:
         raise ModelError(
             f"model.encoder_weights is {config.encoder_weights!r}, but {name} has no encoder to "

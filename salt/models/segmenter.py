@@ -12,7 +12,7 @@ from torch import nn
 from salt.files import write_json
 from salt.models.decoder import ConvBlock, DropoutSite, Hypercolumn, UnetDecoder, enlarged
 from salt.models.encoder import build_encoder
-from salt.models.inputs import InputChannels
+from salt.models.inputs import InputChannels, depth_channel
 from salt.models.weights import save_weights
 
 FINEST_CHANNELS = 16  # of the convolution pyramid; doubled at each level, up to 256
@@ -77,14 +77,20 @@ class ModelConfig:
     deep_supervision: bool = False
     coordinates: bool = False
     features: tuple[str, ...] = ()
+    depth_input: str = "none"
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images a network is called with: the stack, and the depth if told."""
+        return self.stack_width + (self.depth_input != "none")
 
 
 class Network(nn.Module, ABC):
-    """Any segmentation network: `network(images [B, stack_width, S, S]) -> Segmentation`.
+    """Any segmentation network: `network(images [B, C, S, S]) -> Segmentation`.
 
-    S is `config.input_size`. A pass is `settle`, which holds nothing that is random in inference,
-    and `finish`, which Monte Carlo dropout repeats. Unless a network divides itself more finely,
-    `encode` is what settles and `decode` what is repeated.
+    C is `config.image_channels` and S `config.input_size`. A pass is `settle`, which holds nothing
+    that is random in inference, and `finish`, which Monte Carlo dropout repeats. Unless a network
+    divides itself more finely, `encode` is what settles and `decode` what is repeated.
     """
 
     config: ModelConfig
@@ -110,7 +116,7 @@ class Network(nn.Module, ABC):
         return [feature.repeat(times, 1, 1, 1) for feature in settled]
 
     def forward(self, images: torch.Tensor) -> Segmentation:
-        """Segment [B, stack_width, S, S] normalised tiles."""
+        """Segment [B, C, S, S] normalised tiles, behind whose stack their depth may be told."""
         return self.finish(self.settle(images))
 
 
@@ -140,17 +146,18 @@ class ConvPyramid(nn.Module):
 
 
 class Segmenter(Network):
-    """Encoder and U-Net decoder on [B, stack_width, S, S] tiles.
+    """Encoder and U-Net decoder on [B, C, S, S] tiles.
 
     `hybrid` joins a convolution pyramid to an encoder that starts at a quarter of the
     resolution (Swin, ConvNeXt ...); `unet` takes the encoder's own features alone (ResNet ...).
+    With `depth_input: inside` the coarsest features have the tile's depth as one more channel.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         depth = len(config.decoder_channels)
-        self.inputs = InputChannels(config.coordinates, config.features)
+        self.inputs = InputChannels(config.coordinates, config.features, config.depth_input)
         in_channels = config.stack_width + self.inputs.extra
         self.encoder = build_encoder(
             config.encoder,
@@ -172,6 +179,7 @@ class Segmenter(Network):
                 own + width_at.get(reduction, 0)
                 for own, reduction in zip(self.pyramid.channels, reductions, strict=True)
             ]
+        channels[-1] += config.depth_input == "inside"
         self.decoder = UnetDecoder(
             channels,
             reductions,
@@ -193,7 +201,13 @@ class Segmenter(Network):
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
-        images = self.inputs(images)
+        features = self._features(self.inputs(images))
+        if self.config.depth_input == "inside":
+            depth = depth_channel(images, features[-1].shape[-2:])
+            features[-1] = torch.cat([features[-1], depth], dim=1)
+        return features
+
+    def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
         features = self.encoder(images)
         if self.pyramid is None:
             return features

@@ -19,6 +19,7 @@ from typing import Any
 from salt import provenance
 from salt.errors import InputError, StoreError, reported_errors
 from salt.files import read_json, replacing, write_json, write_text
+from salt.markdown import table, with_section
 from salt.params import PARAMS_FILE, load_params, read_yaml
 
 BOARD = Path("leaderboard")
@@ -72,13 +73,9 @@ def rewrite_table(board: Path) -> None:
     """Rewrite the table in README.md from all entries; text around the table stays."""
     readme = board / "README.md"
     text = readme.read_text() if readme.exists() else TITLE
-    before, _, rest = text.partition(TABLE_START)
-    after = rest.partition(TABLE_END)[2] or "\n"
     entries = [_row(folder.parent) for folder in board.glob("*/metrics.json")]
     entries.sort(key=lambda row: (row[1], -float(row[2]), row[0]))
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *entries]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    write_text(readme, f"{before.rstrip()}\n\n{TABLE_START}\n\n{table}\n{TABLE_END}{after}")
+    write_text(readme, with_section(text, TABLE_START, TABLE_END, table(COLUMNS, entries)))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_project import PROJECT, files_of, write_params
+from tiny_project import PROJECT, files_of, give_depths, write_params
 
 SHIFT = {"share": 1.0, "change": "linear", "weights": {"dice_weight": 0.2, "iou_weight": 1.0}}
 
@@ -18,8 +18,10 @@ def runs(finished_project: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("killed", "whole"):
         shutil.copytree(finished_project, folder / name)
+        give_depths(folder / name)
         write_params(
             folder / name,
+            model={"depth_input": "inside"},
             loss={"schedule": [SHIFT]},
             augment={"cutout": 0.5, "mixup": 0.4, "cutmix": 0.4},
             train={

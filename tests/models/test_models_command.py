@@ -2,13 +2,18 @@ import importlib.util
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
+from tiny_project import PROJECT
 from zoo_configs import smallest
 
-from salt.models.__main__ import COST_HEADINGS, HEADINGS, REFERENCES, describe, reference
-from salt.models.cost import measure_cost, parameter_count
+from salt.errors import InputError
+from salt.models import __main__ as command
+from salt.models.__main__ import COST_HEADINGS, HEADINGS, PAGE, TABLE_END, TABLE_START, describe
+from salt.models.cost import Cost, measure_cost, parameter_count
+from salt.models.references import REFERENCES, reference
 from salt.models.registry import ARCHITECTURES, build_model
 
 
@@ -38,6 +43,61 @@ def test_a_cost_is_a_time_and_leaves_the_network_in_evaluation_mode() -> None:
     cost = measure_cost(network, batch_size=2)
     assert cost.training > 0 and cost.inference > 0
     assert not network.training
+
+
+def run_with_fake_costs(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Run the command on two small networks, as if they took 4.25 and 1 ms a tile."""
+    few = [("pspnet", {}), ("segnet", {"width": 8})]
+    monkeypatch.setattr(command, "REFERENCES", few)
+    monkeypatch.setattr(command, "reference", lambda name, changes: smallest(name, **changes))
+    monkeypatch.setattr(command, "measure_cost", lambda network, batch_size: Cost(4.25, 1.0))
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # of the whole test process
+    monkeypatch.setattr(sys, "argv", ["salt.models", *arguments, "--threads", "1"])
+    command.main()
+
+
+def test_costs_are_written_between_the_marks_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    PAGE.write_text(f"# Networks\n\n{TABLE_START}\n\nold\n\n{TABLE_END}\n\nMore.\n")
+    run_with_fake_costs(monkeypatch, "--cost", "--write")
+    before, section = PAGE.read_text().split(TABLE_START)
+    section, after = section.split(TABLE_END)
+    assert (before, after) == ("# Networks\n\n", "\n\nMore.\n")
+    headings, _, pspnet, segnet, _, measured = section.strip().splitlines()
+    assert headings == f"| {' | '.join(HEADINGS + COST_HEADINGS)} |"
+    assert pspnet.startswith("| pspnet | test_resnet |") and pspnet.endswith(" | 4.2 | 1.0 |")
+    assert segnet.startswith("| segnet |  | salt |")
+    assert measured.startswith("Cost: float32, batches of 16, 1 of ")
+
+
+def test_a_table_with_a_network_missing_is_not_written(tmp_path: Path) -> None:
+    page = tmp_path / "models.md"
+    page.write_text("kept")
+    with pytest.raises(InputError, match=r"models.md: 1 of 26 networks could be built"):
+        command.write_page(page, [["pspnet"]], threads=1)
+    assert page.read_text() == "kept"
+
+
+def test_without_the_page_the_command_says_where_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"docs/models.md: no such page. Run from the project's"):
+        run_with_fake_costs(monkeypatch, "--cost", "--write")
+
+
+def test_a_table_without_costs_is_not_written(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_with_fake_costs(monkeypatch, "--write")
+    assert "--write needs --cost" in capsys.readouterr().err
+
+
+def test_the_page_has_the_marks_that_the_command_writes_between() -> None:
+    page = (PROJECT / PAGE).read_text()
+    assert page.count(TABLE_START) == 1 and TABLE_END in page.partition(TABLE_START)[2]
 
 
 @pytest.mark.slow

@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from salt.models.decoder import AttentionGate
-from salt.models.zoo.layers import ACTIVATIONS, NORMALISATIONS, ConvLayer
+from salt.models.zoo.layers import ACTIVATIONS, NORMALISATIONS, ConvLayer, Style
 from salt.models.zoo.plain_unet import PlainUnet
 from salt.models.zoo.psp_unet import PyramidPooling
 from salt.models.zoo.residual_unet import ResidualBlock, ResidualUnet
 from salt.models.zoo.segnet import SegNet
 
-STYLE = {"normalisation": "batch", "activation": "relu", "dropout": 0.0}
-PLAIN = STYLE | {"upsampling": "transposed", "skip_attention": "none", "deep_supervision": False}
+STYLE = Style("batch", "relu")
+PLAIN = {"upsampling": "transposed", "skip_attention": "none", "deep_supervision": False}
 
 
 def modules(network: nn.Module, kind: type) -> list:
@@ -25,7 +25,7 @@ def modules(network: nn.Module, kind: type) -> list:
 def test_every_choice_of_normalisation_and_activation_is_the_one_used(
     normalisation: str, activation: str
 ) -> None:
-    layer = ConvLayer(3, 16, normalisation, activation)
+    layer = ConvLayer(3, 16, Style(normalisation, activation))
     wanted = (type(NORMALISATIONS[normalisation](16)), type(ACTIVATIONS[activation]()))
     assert tuple(type(part) for part in list(layer)[1:]) == wanted
     assert (layer[0].bias is not None) == (normalisation == "none")
@@ -33,7 +33,7 @@ def test_every_choice_of_normalisation_and_activation_is_the_one_used(
 
 
 def test_a_plain_unet_of_base_64_has_the_channels_of_the_paper() -> None:
-    network = PlainUnet(1, width=64, levels=4, **PLAIN)
+    network = PlainUnet(1, width=64, levels=4, style=STYLE, **PLAIN)
     assert [level[0][0].out_channels for level in network.down] == [64, 128, 256, 512, 1024]
     assert [block.up.out_channels for block in network.up] == [512, 256, 128, 64]
 
@@ -48,13 +48,13 @@ def test_a_plain_unet_of_base_64_has_the_channels_of_the_paper() -> None:
     ],
 )
 def test_options_of_the_plain_unet_change_its_levels(changes: dict, kind: type, count: int) -> None:
-    network = PlainUnet(3, width=4, levels=2, **(PLAIN | changes))
+    network = PlainUnet(3, width=4, levels=2, style=STYLE, **(PLAIN | changes))
     assert len(modules(network, kind)) == count
     assert network(torch.randn(2, 3, 16, 16)).decoded.shape == (2, 4, 16, 16)
 
 
 def test_the_residual_unet_has_eighteen_blocks_and_keeps_101_pixels() -> None:
-    network = ResidualUnet(3, width=2, levels=4, **STYLE).eval()
+    network = ResidualUnet(3, width=2, levels=4, style=STYLE).eval()
     assert len(modules(network, ResidualBlock)) == 18
     output = network(torch.randn(1, 3, 101, 101))
     assert output.decoded.shape == (1, 2, 101, 101)
@@ -64,14 +64,14 @@ def test_the_residual_unet_has_eighteen_blocks_and_keeps_101_pixels() -> None:
 @pytest.mark.parametrize("size", [16, 17, 31, 50, 102])
 def test_unpadded_networks_take_any_size(size: int) -> None:
     for network in (
-        ResidualUnet(1, width=2, levels=4, **STYLE),
-        SegNet(1, width=2, levels=4, **STYLE),
+        ResidualUnet(1, width=2, levels=4, style=STYLE),
+        SegNet(1, width=2, levels=4, style=STYLE),
     ):
         assert network.eval()(torch.randn(1, 1, size, size)).decoded.shape[-2:] == (size, size)
 
 
 def test_a_residual_block_whose_last_convolution_is_zero_changes_nothing() -> None:
-    block = ResidualBlock(4, "none", "relu")
+    block = ResidualBlock(4, Style("none", "relu"))
     nn.init.zeros_(block.residual[-1].weight)
     nn.init.zeros_(block.residual[-1].bias)
     features = torch.randn(2, 4, 5, 5)
@@ -80,7 +80,7 @@ def test_a_residual_block_whose_last_convolution_is_zero_changes_nothing() -> No
 
 
 def test_segnet_returns_values_to_the_places_of_the_maxima() -> None:
-    network = SegNet(1, width=4, levels=1, **STYLE).eval()
+    network = SegNet(1, width=4, levels=1, style=STYLE).eval()
     seen = {}
     network.down[0].register_forward_hook(lambda _, __, output: seen.update(down=output))
     network.up[0].register_forward_hook(lambda _, inputs, __: seen.update(up=inputs[0]))
@@ -93,14 +93,14 @@ def test_segnet_returns_values_to_the_places_of_the_maxima() -> None:
 
 
 def test_segnet_has_the_convolutions_of_vgg16() -> None:
-    network = SegNet(3, width=8, levels=5, **STYLE)
+    network = SegNet(3, width=8, levels=5, style=STYLE)
     assert [len(modules(level, nn.Conv2d)) for level in network.down] == [2, 2, 3, 3, 3]
     widths = [modules(level, nn.Conv2d)[-1].out_channels for level in network.down]
     assert widths == [8, 16, 32, 64, 64]
 
 
 def test_pyramid_pooling_lets_every_place_see_the_whole_tile() -> None:
-    pooling = PyramidPooling(8, "none", "elu").eval()
+    pooling = PyramidPooling(8, Style("none", "elu")).eval()
     features = torch.randn(1, 8, 7, 7)
     changed = features.clone()
     changed[..., 0, 0] += 5

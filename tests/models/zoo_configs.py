@@ -2,20 +2,17 @@
 
 from typing import Any
 
+from salt.models.references import reference
 from salt.models.registry import ARCHITECTURES
-from salt.models.segmenter import ModelConfig, config_from
+from salt.models.segmenter import ModelConfig
 
-SETTINGS: dict[str, Any] = {
+SMALLEST: dict[str, Any] = {
     "encoder": "test_resnet",
     "encoder_width": 16,
     "encoder_depths": [1, 1, 1],
-    "encoder_weights": "none",
     "decoder_channels": [16, 16, 16],
-    "decoder_dropout": 0.1,
     "attention": "scse",
-    "presence_head": True,
     "input_size": 101,
-    "stack_width": 3,
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "hybrid": {"input_size": 112},
@@ -29,5 +26,4 @@ CHANGES: dict[str, dict[str, Any]] = {
 def smallest(name: str, **changes: Any) -> ModelConfig:
     """Return the smallest config of an architecture, with settings changed."""
     narrow = {"width": 8} if "width" in ARCHITECTURES[name].options else {}
-    own = CHANGES.get(name, {})
-    return config_from(SETTINGS | {"architecture": name} | narrow | own | changes)
+    return reference(name, SMALLEST | narrow | CHANGES.get(name, {}) | changes)

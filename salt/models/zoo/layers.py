@@ -1,8 +1,11 @@
-"""The choices of normalisation and activation that our own small networks share."""
+"""What our own small networks share: the style of their layers, and the way down."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from salt.models.decoder import AttentionGate
@@ -22,16 +25,33 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@dataclass(frozen=True)
+class Style:
+    """The choices that hold for every layer of a network.
+
+    Attributes:
+        normalisation: a key of `NORMALISATIONS`; activation: one of `ACTIVATIONS`.
+        dropout: of channels, active in training only; each network says where it stands.
+    """
+
+    normalisation: str
+    activation: str
+    dropout: float = 0.0
+
+    def normalised(self, channels: int) -> nn.Module:
+        """Return a normalisation layer."""
+        return NORMALISATIONS[self.normalisation](channels)
+
+    def activated(self) -> nn.Module:
+        """Return an activation layer."""
+        return ACTIVATIONS[self.activation]()
+
+
 class ConvLayer(nn.Sequential):
     """Convolution that keeps the size, normalisation, activation."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        normalisation: str,
-        activation: str,
-        kernel_size: int = 3,
+        self, in_channels: int, out_channels: int, style: Style, kernel_size: int = 3
     ) -> None:
         super().__init__(
             nn.Conv2d(
@@ -39,28 +59,21 @@ class ConvLayer(nn.Sequential):
                 out_channels,
                 kernel_size,
                 padding=kernel_size // 2,
-                bias=normalisation == "none",
+                bias=style.normalisation == "none",
             ),
-            NORMALISATIONS[normalisation](out_channels),
-            ACTIVATIONS[activation](),
+            style.normalised(out_channels),
+            style.activated(),
         )
 
 
 class ConvPair(nn.Sequential):
-    """Two convolution layers with channel dropout between them, active in training only."""
+    """Two convolution layers with channel dropout between them."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        normalisation: str,
-        activation: str,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, style: Style) -> None:
         super().__init__(
-            ConvLayer(in_channels, out_channels, normalisation, activation),
-            nn.Dropout2d(dropout),
-            ConvLayer(out_channels, out_channels, normalisation, activation),
+            ConvLayer(in_channels, out_channels, style),
+            nn.Dropout2d(style.dropout),
+            ConvLayer(out_channels, out_channels, style),
         )
 
 
@@ -71,20 +84,18 @@ class UpBlock(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        normalisation: str,
-        activation: str,
-        dropout: float = 0.0,
+        style: Style,
         upsampling: str = "transposed",
         skip_attention: str = "none",
     ) -> None:
         super().__init__()
         self.up: nn.Module = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
         if upsampling == "nearest":
-            widen = ConvLayer(in_channels, out_channels, normalisation, activation)
+            widen = ConvLayer(in_channels, out_channels, style)
             self.up = nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), widen)
         gated = skip_attention == "spatial"
         self.gate = AttentionGate(out_channels, out_channels) if gated else None
-        self.join = ConvPair(2 * out_channels, out_channels, normalisation, activation, dropout)
+        self.join = ConvPair(2 * out_channels, out_channels, style)
 
     def forward(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Join [B, C, H, W] and a skip [B, D, 2H, 2W] to [B, D, 2H, 2W]."""
@@ -92,3 +103,24 @@ class UpBlock(nn.Module):
         if self.gate is not None:
             skip = self.gate(skip, upsampled)
         return self.join(torch.cat([skip, upsampled], dim=1))
+
+
+def doubling_widths(width: int, levels: int) -> list[int]:
+    """Return the channels at full resolution and behind each of `levels` halvings."""
+    return [width * 2**level for level in range(levels + 1)]
+
+
+def way_down(in_channels: int, widths: Sequence[int], style: Style) -> nn.ModuleList:
+    """Return the convolutions of each resolution, for `descend`."""
+    return nn.ModuleList(
+        ConvPair(before, after, style)
+        for before, after in itertools.pairwise([in_channels, *widths])
+    )
+
+
+def descend(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
+    """Run one level per resolution, halved by max-pooling: what each gives, fine to coarse."""
+    features = [levels[0](images)]
+    for level in levels[1:]:
+        features.append(level(F.max_pool2d(features[-1], 2)))
+    return features

@@ -13,6 +13,7 @@ from torch import nn
 
 from salt.errors import ModelError
 from salt.models.segmenter import ModelConfig
+from salt.models.zoo.layers import doubling_widths
 from salt.models.zoo.network import BodyOutput, ZooNetwork, input_channels
 
 NORMALISATIONS: dict[str, str | tuple[str, dict[str, int]]] = {
@@ -37,12 +38,8 @@ class Whole(nn.Module):
         return BodyOutput(decoded, deepest=decoded)
 
 
-class Dynamic(nn.Module):
+class Dynamic(Whole):
     """DynUNet with the logits of its deep supervision, which it keeps aside."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, images: torch.Tensor) -> BodyOutput:
         """Decode [B, C, S, S] to full resolution."""
@@ -52,12 +49,8 @@ class Dynamic(nn.Module):
         return BodyOutput(decoded, decoded, tuple(reversed(finer_first)))
 
 
-class ResidualEncoderDecoder(nn.Module):
+class ResidualEncoderDecoder(Whole):
     """SegResNet, which shows its coarsest features."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, images: torch.Tensor) -> BodyOutput:
         """Decode [B, C, S, S] to full resolution."""
@@ -173,12 +166,8 @@ def _networks(config: ModelConfig) -> ModuleType:
     return nets
 
 
-def _in_channels(config: ModelConfig) -> int:
-    return config.stack_width + 2 * config.coordinates + len(config.features)
-
-
 def _widths(config: ModelConfig) -> list[int]:
-    return [config.width * 2**level for level in range(len(config.decoder_channels) + 1)]
+    return doubling_widths(config.width, len(config.decoder_channels))
 
 
 def _multiple(config: ModelConfig) -> int:

@@ -47,7 +47,7 @@ class ZooNetwork(Network):
         super().__init__()
         self.config = config
         self.padded = padded_size(config.input_size, multiple)
-        self.inputs = InputChannels(config.coordinates, config.features)
+        self.inputs = InputChannels(config.coordinates, config.features, config.depth_input)
         self.body = body
         decoded, deepest = self._probe()
         self.dropout = DropoutSite(config.decoder_dropout)
@@ -111,4 +111,5 @@ def padded_size(size: int, multiple: int) -> int:
 
 def input_channels(config: ModelConfig) -> int:
     """Return how many channels a body sees: the stack and what `InputChannels` appends."""
-    return config.stack_width + InputChannels(config.coordinates, config.features).extra
+    inputs = InputChannels(config.coordinates, config.features, config.depth_input)
+    return config.stack_width + inputs.extra

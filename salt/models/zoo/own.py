@@ -1,6 +1,9 @@
 """Our own small networks, as the settings ask for them."""
 
+from typing import Any
+
 from salt.models.segmenter import ModelConfig
+from salt.models.zoo.layers import Style
 from salt.models.zoo.network import ZooNetwork, input_channels
 from salt.models.zoo.plain_unet import PlainUnet
 from salt.models.zoo.psp_unet import PspUnet
@@ -11,12 +14,7 @@ from salt.models.zoo.segnet import SegNet
 def build_plain_unet(config: ModelConfig) -> ZooNetwork:
     """The plain U-Net; see `PlainUnet`."""
     body = PlainUnet(
-        input_channels(config),
-        width=config.width,
-        levels=len(config.decoder_channels),
-        normalisation=config.normalisation,
-        activation=config.activation,
-        dropout=config.decoder_dropout,
+        **_settings(config),
         upsampling=config.upsampling,
         skip_attention=config.skip_attention,
         deep_supervision=config.deep_supervision,
@@ -26,39 +24,25 @@ def build_plain_unet(config: ModelConfig) -> ZooNetwork:
 
 def build_residual_unet(config: ModelConfig) -> ZooNetwork:
     """The residual U-Net on unpadded tiles; see `ResidualUnet`."""
-    body = ResidualUnet(
-        input_channels(config),
-        width=config.width,
-        levels=len(config.decoder_channels),
-        normalisation=config.normalisation,
-        activation=config.activation,
-        dropout=config.decoder_dropout,
-    )
-    return ZooNetwork(config, body)
+    return ZooNetwork(config, ResidualUnet(**_settings(config)))
 
 
 def build_segnet(config: ModelConfig) -> ZooNetwork:
     """SegNet on unpadded tiles; see `SegNet`."""
-    body = SegNet(
-        input_channels(config),
-        width=config.width,
-        levels=len(config.decoder_channels),
-        normalisation=config.normalisation,
-        activation=config.activation,
-        dropout=config.decoder_dropout,
-    )
-    return ZooNetwork(config, body)
+    return ZooNetwork(config, SegNet(**_settings(config)))
 
 
 def build_psp_unet(config: ModelConfig) -> ZooNetwork:
     """The small PSP-U-Net; see `PspUnet`."""
-    body = PspUnet(
-        input_channels(config),
-        width=config.width,
-        levels=len(config.decoder_channels),
-        normalisation=config.normalisation,
-        activation=config.activation,
-        dropout=config.decoder_dropout,
-        scse=config.attention == "scse",
-    )
+    body = PspUnet(**_settings(config), scse=config.attention == "scse")
     return ZooNetwork(config, body, 2 ** len(config.decoder_channels))
+
+
+def _settings(config: ModelConfig) -> dict[str, Any]:
+    """Return what all of them are built with."""
+    return {
+        "in_channels": input_channels(config),
+        "width": config.width,
+        "levels": len(config.decoder_channels),
+        "style": Style(config.normalisation, config.activation, config.decoder_dropout),
+    }

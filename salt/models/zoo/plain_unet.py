@@ -3,10 +3,9 @@
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from salt.models.zoo.layers import ConvPair, UpBlock
+from salt.models.zoo.layers import Style, UpBlock, descend, doubling_widths, way_down
 from salt.models.zoo.network import BodyOutput
 
 
@@ -14,8 +13,7 @@ class PlainUnet(nn.Module):
     """Channels double at each of `levels` halvings, from `width`; every level two convolutions.
 
     Args:
-        normalisation: batch, instance, group or none; activation: relu, leaky_relu, elu, silu.
-        dropout: of channels, between the two convolutions of every level.
+        style: its dropout stands between the two convolutions of every level.
         upsampling: `nearest` (with a convolution) or `transposed`.
         skip_attention: `none` or `spatial`.
         deep_supervision: in training also give logits of all levels but the finest.
@@ -27,21 +25,16 @@ class PlainUnet(nn.Module):
         *,
         width: int,
         levels: int,
-        normalisation: str,
-        activation: str,
-        dropout: float,
+        style: Style,
         upsampling: str,
         skip_attention: str,
         deep_supervision: bool,
     ) -> None:
         super().__init__()
-        widths = [width * 2**level for level in range(levels + 1)]
-        self.down = nn.ModuleList(
-            ConvPair(before, after, normalisation, activation, dropout)
-            for before, after in itertools.pairwise([in_channels, *widths])
-        )
+        widths = doubling_widths(width, levels)
+        self.down = way_down(in_channels, widths, style)
         self.up = nn.ModuleList(
-            UpBlock(coarse, fine, normalisation, activation, dropout, upsampling, skip_attention)
+            UpBlock(coarse, fine, style, upsampling, skip_attention)
             for coarse, fine in itertools.pairwise(reversed(widths))
         )
         coarser = widths[-2:0:-1] if deep_supervision else []
@@ -49,9 +42,7 @@ class PlainUnet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> BodyOutput:
         """Decode [B, C, S, S] to full resolution."""
-        skips = [self.down[0](images)]
-        for level in self.down[1:]:
-            skips.append(level(F.max_pool2d(skips[-1], 2)))
+        skips = descend(self.down, images)
         deepest = skips.pop()
         decoded = [deepest]
         for block in self.up:

@@ -5,13 +5,21 @@ what the whole tile holds; trained from scratch, a network of this kind went fur
 """
 
 import itertools
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from salt.models.decoder import ScSE, enlarged
-from salt.models.zoo.layers import ConvLayer, ConvPair, UpBlock
+from salt.models.zoo.layers import (
+    ConvLayer,
+    Style,
+    UpBlock,
+    descend,
+    doubling_widths,
+    way_down,
+)
 from salt.models.zoo.network import BodyOutput
 
 BINS = (1, 2, 3, 6)
@@ -20,15 +28,12 @@ BINS = (1, 2, 3, 6)
 class PyramidPooling(nn.Module):
     """Average over 1, 4, 9 and 36 parts of the tile, join to each place, narrow again."""
 
-    def __init__(self, channels: int, normalisation: str, activation: str) -> None:
+    def __init__(self, channels: int, style: Style) -> None:
         super().__init__()
         # Not normalised: over two tiles of a single value, statistics would be noise.
-        share = max(channels // len(BINS), 1)
-        self.narrow = nn.ModuleList(
-            ConvLayer(channels, share, "none", activation, kernel_size=1) for _ in BINS
-        )
-        joined = channels + share * len(BINS)
-        self.join = ConvLayer(joined, channels, normalisation, activation)
+        plain, share = replace(style, normalisation="none"), max(channels // len(BINS), 1)
+        self.narrow = nn.ModuleList(ConvLayer(channels, share, plain, kernel_size=1) for _ in BINS)
+        self.join = ConvLayer(channels + share * len(BINS), channels, style)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Give [B, C, H, W] its surroundings; same shape."""
@@ -43,40 +48,25 @@ class PspUnet(nn.Module):
     """Channels double at each of `levels` halvings, from `width`.
 
     Args:
-        normalisation: batch, instance, group or none; activation: relu, leaky_relu, elu, silu.
-        dropout: of channels, between the two convolutions of every level.
+        style: its dropout stands between the two convolutions of every level.
         scse: recalibrate every decoder level (Roy et al. 2018).
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        *,
-        width: int,
-        levels: int,
-        normalisation: str,
-        activation: str,
-        dropout: float,
-        scse: bool,
+        self, in_channels: int, *, width: int, levels: int, style: Style, scse: bool
     ) -> None:
         super().__init__()
-        widths = [width * 2**level for level in range(levels + 1)]
-        style = (normalisation, activation, dropout)
-        self.down = nn.ModuleList(
-            ConvPair(before, after, *style)
-            for before, after in itertools.pairwise([in_channels, *widths])
-        )
-        self.pyramid = PyramidPooling(widths[-1], normalisation, activation)
+        widths = doubling_widths(width, levels)
+        self.down = way_down(in_channels, widths, style)
+        self.pyramid = PyramidPooling(widths[-1], style)
         self.up, self.attention = nn.ModuleList(), nn.ModuleList()
         for coarse, fine in itertools.pairwise(reversed(widths)):
-            self.up.append(UpBlock(coarse, fine, *style, upsampling="nearest"))
+            self.up.append(UpBlock(coarse, fine, style, upsampling="nearest"))
             self.attention.append(ScSE(fine) if scse else nn.Identity())
 
     def forward(self, images: torch.Tensor) -> BodyOutput:
         """Decode [B, C, S, S] to full resolution."""
-        skips = [self.down[0](images)]
-        for level in self.down[1:]:
-            skips.append(level(F.max_pool2d(skips[-1], 2)))
+        skips = descend(self.down, images)
         decoded = deepest = self.pyramid(skips.pop())
         for block, attention in zip(self.up, self.attention, strict=True):
             decoded = attention(block(decoded, skips.pop()))

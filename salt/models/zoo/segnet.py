@@ -4,12 +4,13 @@ No skips: the decoder puts each value back to the place that max-pooling took it
 """
 
 import itertools
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from salt.models.zoo.layers import ConvLayer
+from salt.models.zoo.layers import ConvLayer, Style
 from salt.models.zoo.network import BodyOutput
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # per level, as in VGG16; a sixth level and on has three
@@ -20,20 +21,10 @@ class SegNet(nn.Module):
     """VGG16's convolutions and their mirror image, from `width` channels; any input size.
 
     Args:
-        normalisation: batch, instance, group or none; activation: relu, leaky_relu, elu, silu.
-        dropout: of channels, at the end of every level but the finest.
+        style: its dropout stands at the end of every level but the finest.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        *,
-        width: int,
-        levels: int,
-        normalisation: str,
-        activation: str,
-        dropout: float,
-    ) -> None:
+    def __init__(self, in_channels: int, *, width: int, levels: int, style: Style) -> None:
         super().__init__()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         before = in_channels
@@ -41,10 +32,10 @@ class SegNet(nn.Module):
             after = width * min(2**level, WIDEST)
             count = CONVOLUTIONS[min(level, len(CONVOLUTIONS) - 1)]
             narrow = before if level else width  # the decoder ends at `width`, not at the image
-            share = dropout if level else 0.0
+            own = style if level else replace(style, dropout=0.0)
             inward, outward = [before, *[after] * count], [*[after] * count, narrow]
-            self.down.append(_convolutions(inward, normalisation, activation, share))
-            self.up.insert(0, _convolutions(outward, normalisation, activation, share))
+            self.down.append(_convolutions(inward, own))
+            self.up.insert(0, _convolutions(outward, own))
             before = after
 
     def forward(self, images: torch.Tensor) -> BodyOutput:
@@ -63,12 +54,8 @@ class SegNet(nn.Module):
         return BodyOutput(features, deepest)
 
 
-def _convolutions(
-    channels: list[int], normalisation: str, activation: str, dropout: float
-) -> nn.Sequential:
+def _convolutions(channels: list[int], style: Style) -> nn.Sequential:
     """Return convolution layers from channels[0] through to channels[-1], then dropout."""
-    layers: list[nn.Module] = [
-        ConvLayer(before, after, normalisation, activation)
-        for before, after in itertools.pairwise(channels)
-    ]
-    return nn.Sequential(*layers, nn.Dropout2d(dropout))
+    pairs = itertools.pairwise(channels)
+    layers = [ConvLayer(before, after, style) for before, after in pairs]
+    return nn.Sequential(*layers, nn.Dropout2d(style.dropout))
