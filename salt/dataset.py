@@ -23,6 +23,7 @@ from salt.store import TileStore, open_store
 NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
 PLACE_COLUMNS = ["mosaic", "row", "column"]
 GREY_MEAN, GREY_STD = 0.47, 0.16  # of all TGS tiles, in [0, 1]
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,7 @@ def training_batches(
     extra: int = 0,
     extra_drawn: int = 0,
     workers: int = 0,
+    part: slice = WHOLE,
 ) -> Iterator[Batch]:
     """Yield one shuffled, augmented epoch; the last incomplete batch is left out.
 
@@ -302,6 +304,7 @@ def training_batches(
         distances: also compute signed distance maps, after augmentation.
         extra: number of tiles at the end (synthetic ones) of which each epoch sees only
             `extra_drawn`, drawn anew.
+        part: of every batch's tiles, for one of several processes.
     """
     rng = np.random.default_rng(derive_seed(seed, "order", epoch))
     own = len(tiles) - extra
@@ -310,12 +313,17 @@ def training_batches(
         drawn = rng.choice(extra, size=extra_drawn, replace=extra_drawn > extra)
         order = np.concatenate([order, own + drawn])
     order = rng.permutation(order)
-    order = order[: len(order) - len(order) % batch_size] if len(order) >= batch_size else order
+    if len(order) >= batch_size:
+        order = order[: len(order) - len(order) % batch_size]
+    else:  # one small batch, of which all processes get as many: some tiles come twice for that
+        order = np.resize(order, len(order) + -len(order) % (part.step or 1))
     seeds = [derive_seed(seed, "augment", epoch, int(position)) for position in range(len(order))]
     dataset = EpochDataset(tiles, order, seeds, augmentation, distances)
-    batches = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
-    for step, batch in enumerate(batches):
-        stacks = tiles.stacks[order[step * batch_size : (step + 1) * batch_size]]
+    positions = range(len(order))
+    parts = [list(positions[at : at + batch_size][part]) for at in positions[::batch_size]]
+    batches = DataLoader(dataset, batch_sampler=parts, num_workers=workers, collate_fn=collate)
+    for rows, batch in zip(parts, batches, strict=True):
+        stacks = tiles.stacks[order[rows]]
         yield replace(batch, images=with_depth(batch.images, tiles.images, stacks))
 
 

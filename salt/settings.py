@@ -221,6 +221,9 @@ class Train(Section):
     validation_share: Annotated[float, Field(ge=0, lt=0.5)]
     synthetic_share: Weight
     precision: Literal["bf16", "fp16", "fp32"]
+    compile: bool
+    devices: Positive
+    nodes: Positive
 
     @model_validator(mode="after")
     def _settings_fit_each_other(self) -> "Train":

@@ -23,7 +23,7 @@ FAILURES_ALLOWED = 3  # then the stage goes on untracked: a dead server costs se
 
 @contextmanager
 def stage_run(
-    stage: str, params: Mapping[str, Any], fold: int | None = None
+    stage: str, params: Mapping[str, Any], fold: int | None = None, tracked: bool = True
 ) -> Iterator["StageRun"]:
     """Track the block as a child of this pipeline run; never raises on its own account.
 
@@ -32,8 +32,9 @@ def stage_run(
 
     Args:
         params: the resolved parameters by section, as `Params.model_dump()` gives them.
+        tracked: false in all but one of the processes that run a stage together.
     """
-    run = StageRun(_open_ledger(stage, params, fold))
+    run = StageRun(_open_ledger(stage, params, fold) if tracked else None)
     try:
         yield run
     except KeyboardInterrupt:

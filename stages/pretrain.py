@@ -8,6 +8,7 @@ from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
 from salt.fit.pretraining import PretrainingTask, pretrain, read_images
+from salt.fit.processes import launch
 from salt.fit.task import FitConfig
 from salt.models.segmenter import config_from
 from salt.params import load_params
@@ -24,6 +25,7 @@ def main() -> None:
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
+    processes = launch(device, params.train.devices, params.train.nodes, settings.batch_size)
     task = PretrainingTask(
         read_images(
             INGEST,
@@ -39,30 +41,35 @@ def main() -> None:
         patch_size=settings.patch_size,
         seed=seed,
         workers=params.runtime.workers,
+        part=processes.part,
     )
     fit_config = FitConfig(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         precision=params.train.precision,
+        compile=params.train.compile,
     )
     decides = {
         name: getattr(params, name).model_dump() for name in ("pretrain", "model", "augment")
     }
     decides |= {"seed": params.seed, "precision": params.train.precision}
+    decides |= {"compile": params.train.compile, "processes": processes.count}
     inputs = [INGEST / "images.npy", INGEST / "tiles.csv", INDEX / "neighbours.csv"]
     resume = resume_folder("pretrain", decides, inputs)
-    with tracking.stage_run("pretrain", params=params.model_dump()) as run:
+    with tracking.stage_run("pretrain", params=params.model_dump(), tracked=processes.first) as run:
         pretrain(
             task,
             config_from(model.model_dump()),
             fit_config,
             out=OUT,
             resume=resume,
-            device=device,
+            device=processes.device,
             report=run.metrics,
+            processes=processes,
         )
-    discard(resume)
+    if processes.first:
+        discard(resume)
 
 
 if __name__ == "__main__":

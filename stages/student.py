@@ -9,6 +9,7 @@ from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
+from salt.fit.processes import launch
 from salt.fit.segmentation import fit_fold, open_task
 from salt.fit.student import StudentTask, pass_on, pseudo_tiles
 from salt.fit.task import FitConfig
@@ -30,11 +31,11 @@ INPUTS = [
 def main(fold: int) -> None:
     """Go on training with pseudo-labels, resuming a killed run; without any pass train on."""
     params = load_params()
-    settings, model = params.train, config_from(params.model.model_dump())
+    settings, runtime = params.train, params.runtime
+    model = config_from(params.model.model_dump())
     seed = seed_everything(params.seed, "student", fold)
-    device = open_device(
-        params.runtime.device, params.runtime.threads, params.runtime.deterministic
-    )
+    device = open_device(runtime.device, runtime.threads, runtime.deterministic)
+    processes = launch(device, settings.devices, settings.nodes, settings.batch_size)
     teacher, labels, out = (folder / str(fold) for folder in (TRAIN, PSEUDO, OUT))
     labelled = open_task(
         f"student@{fold}",
@@ -48,24 +49,28 @@ def main(fold: int) -> None:
         synthetic_share=settings.synthetic_share,
         precision=settings.precision,
         seed=seed,
-        workers=params.runtime.workers,
+        workers=runtime.workers,
+        part=processes.part,
     )
     tiles = pseudo_tiles(labels, open_store(INGEST), labelled.data)
     if not len(tiles):
-        pass_on(teacher, out)
+        if processes.first:
+            pass_on(teacher, out)
         return
     first = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
-    rate, epochs = params.pseudo.learning_rate, params.pseudo.epochs
     names = ("model", "loss", "augment", "train", "pseudo")
     decides = {name: getattr(params, name).model_dump() for name in names} | {"seed": params.seed}
     inputs = [*INPUTS, teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
     resume = resume_folder(f"student@{fold}", decides, inputs)
     task = StudentTask(labelled, tiles, params.pseudo.weight)
-    second = replace(first, epochs=epochs, learning_rate=rate)
-    where = {"start": teacher, "out": out, "resume": resume}
-    with tracking.stage_run("student", params=params.model_dump(), fold=fold) as run:
-        fit_fold(task, model, second, anew=(), device=device, report=run.metrics, **where)
-    discard(resume)
+    second = replace(first, epochs=params.pseudo.epochs, learning_rate=params.pseudo.learning_rate)
+    where = {"start": teacher, "out": out, "resume": resume, "device": processes.device}
+    with tracking.stage_run(
+        "student", params=params.model_dump(), fold=fold, tracked=processes.first
+    ) as run:
+        fit_fold(task, model, second, anew=(), report=run.metrics, processes=processes, **where)
+    if processes.first:
+        discard(resume)
 
 
 if __name__ == "__main__":

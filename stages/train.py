@@ -8,6 +8,7 @@ from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
+from salt.fit.processes import launch
 from salt.fit.segmentation import HEADS, fit_fold, open_task
 from salt.fit.task import FitConfig
 from salt.losses.compound import loss_config
@@ -33,6 +34,7 @@ def main(fold: int) -> None:
     device = open_device(
         params.runtime.device, params.runtime.threads, params.runtime.deterministic
     )
+    processes = launch(device, settings.devices, settings.nodes, settings.batch_size)
     task = open_task(
         f"train@{fold}",
         (INGEST, INDEX, SYNTHESIZE),
@@ -46,12 +48,15 @@ def main(fold: int) -> None:
         precision=settings.precision,
         seed=seed,
         workers=params.runtime.workers,
+        part=processes.part,
     )
     fit_config = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     decides = {name: getattr(params, name).model_dump() for name in ("model", "loss", "augment")}
     decides |= {"seed": params.seed, "train": settings.model_dump()}
     resume = resume_folder(f"train@{fold}", decides, INPUTS)
-    with tracking.stage_run("train", params=params.model_dump(), fold=fold) as run:
+    with tracking.stage_run(
+        "train", params=params.model_dump(), fold=fold, tracked=processes.first
+    ) as run:
         fit_fold(
             task,
             model,
@@ -60,10 +65,12 @@ def main(fold: int) -> None:
             anew=HEADS,
             out=OUT / str(fold),
             resume=resume,
-            device=device,
+            device=processes.device,
             report=run.metrics,
+            processes=processes,
         )
-    discard(resume)
+    if processes.first:
+        discard(resume)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def test_a_missing_key_is_named(content):
         ("train", "optimiser", "adam"),
         ("train", "schedule", "linear"),
         ("train", "accumulate", 0),
+        ("train", "devices", 0),
+        ("train", "nodes", 0),
         ("train", "swa_start", 1.1),
         ("train", "plateau_factor", 1.0),
         ("train", "encoder_learning_rate", 0.0),

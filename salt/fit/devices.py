@@ -1,6 +1,7 @@
 """Where to compute."""
 
 import os
+import shutil
 
 import torch
 
@@ -29,3 +30,17 @@ def open_device(name: str, threads: int, deterministic: bool) -> torch.device:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     return torch.device(kind)
+
+
+def require_compiler() -> None:
+    """Ask for what `torch.compile` calls, before it is called.
+
+    Raises:
+        TrainingError: there is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise TrainingError(
+            f"train.compile is true, but there is no {compiler}; expected a C++ compiler. Install "
+            "one (or name yours by the environment variable CXX), or set train.compile to false."
+        )

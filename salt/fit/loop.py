@@ -20,6 +20,7 @@ from tqdm import tqdm
 from salt.errors import TrainingError
 from salt.fit import checkpoint
 from salt.fit.averaging import EpochAverage, MovingAverage, recomputed_batch_norm
+from salt.fit.devices import require_compiler
 from salt.fit.optimiser import (
     build_optimiser,
     freeze_encoder,
@@ -27,6 +28,7 @@ from salt.fit.optimiser import (
     parameter_groups,
     set_learning_rate,
 )
+from salt.fit.processes import Processes
 from salt.fit.schedule import plateau_factor, rate_factor
 from salt.fit.task import FitConfig, Report, Task
 from salt.models.precision import autocast
@@ -41,12 +43,26 @@ class _Progress:
 
 
 class Fit:
-    """A run of `task` on `model`, resumable from `folder` after every epoch."""
+    """A run of `task` on `model`, resumable from `folder` after every epoch.
+
+    Several `processes` each run it on their part of every batch and take the same steps.
+    """
 
     def __init__(
-        self, model: nn.Module, task: Task, config: FitConfig, folder: Path, device: torch.device
+        self,
+        model: nn.Module,
+        task: Task,
+        config: FitConfig,
+        folder: Path,
+        device: torch.device,
+        processes: Processes | None = None,
     ) -> None:
-        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.processes = processes or Processes(device)
+        self.model = self.processes.prepared(model.to(device))
+        self.model.to(memory_format=torch.channels_last)
+        if config.compile:
+            require_compiler()
+            self.model.compile()  # in place: the weights keep their names
         self.task, self.config, self.folder, self.device = task, config, folder, device
         groups = parameter_groups(self.model, config.weight_decay, config.encoder_learning_rate)
         self.optimiser = build_optimiser(
@@ -74,13 +90,15 @@ class Fit:
                 self.epoch_average.update(self._current())
             self.progress.history.append(row)
             self.progress.epoch += 1
-            self._save()
-            report({k: v for k, v in row.items() if k != "epoch"}, int(row["epoch"]))
-            self._say(row, time.monotonic() - started)
+            if self.processes.first:
+                self._save()
+                report({k: v for k, v in row.items() if k != "epoch"}, int(row["epoch"]))
+                self._say(row, time.monotonic() - started)
         return self._result(), pd.DataFrame(self.progress.history)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
+        self.processes.reseed(epoch)
         if self.config.freeze_encoder_epochs:
             freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
         steps, total = self.task.steps(), 0.0
@@ -92,7 +110,8 @@ class Fit:
             unit="batch",
             mininterval=1.0,
             leave=False,
-            disable=None,  # where nobody watches, the line per epoch is enough
+            # where nobody watches, the line per epoch is enough
+            disable=None if self.processes.first else True,
         )
         for index, batch in enumerate(progress):
             rate = self._set_rate(epoch, index)
@@ -104,7 +123,7 @@ class Fit:
         together, steps = self.config.accumulate, self.task.steps()
         with self.autocast:
             loss = self.task.loss(self.model, batch, epoch / max(self.config.epochs - 1, 1))
-        value = loss.item()
+        value = self.processes.mean(loss)
         self._require_finite("loss", value, batch, epoch)
         if index % together == 0:
             self.optimiser.zero_grad(set_to_none=True)
@@ -115,6 +134,7 @@ class Fit:
         return value
 
     def _update(self, batch: Any, epoch: int) -> None:
+        self.processes.average_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if self.scaler.get_scale() <= 1:  # above, the scaler skips the step and halves the scale
@@ -128,9 +148,10 @@ class Fit:
 
     def _require_finite(self, name: str, value: float, batch: Any, epoch: int) -> None:
         if not math.isfinite(value):
-            raise TrainingError(
+            ids = self.processes.joined(batch.ids)
+            self.processes.refuse(
                 f"{self.task.name}: the {name} is {value} in epoch {epoch + 1} on tiles "
-                f"{', '.join(batch.ids)}; expected a finite number. Lower the learning rate or "
+                f"{', '.join(ids)}; expected a finite number. Lower the learning rate or "
                 f"look at these tiles; the last good epoch is kept in {self.folder}."
             )
 
@@ -154,9 +175,10 @@ class Fit:
     def _validate(self) -> dict[str, float]:
         with self._averaged_weights():
             self.model.eval()
-            scores = self.task.validate(self.model)
+            scores = self.task.validate(self.model) if self.processes.first else {}
+        scores = self.processes.told_by_first(scores)
         if self.config.schedule == "plateau" and "validation_score" not in scores:
-            raise TrainingError(
+            self.processes.refuse(
                 f"{self.task.name}: train.schedule is plateau, but there are no validation tiles; "
                 "expected some. Raise train.validation_share or choose another schedule."
             )
@@ -179,12 +201,13 @@ class Fit:
             for batch in self.task.batches(self.config.epochs):  # drawn anew
                 with self.autocast:
                     self.task.loss(self.model, batch.to(self.device), 1.0)
-        score = self.task.validate(self.model).get("validation_score")
-        print(
-            f"{self.task.name}: mean of {self.epoch_average.epochs} epochs' weights"
-            + (f", validation score {score:.4f}" if score is not None else ""),
-            file=sys.stderr,
-        )
+        if self.processes.first:
+            score = self.task.validate(self.model).get("validation_score")
+            print(
+                f"{self.task.name}: mean of {self.epoch_average.epochs} epochs' weights"
+                + (f", validation score {score:.4f}" if score is not None else ""),
+                file=sys.stderr,
+            )
         return self.model.state_dict()
 
     @contextlib.contextmanager
@@ -225,6 +248,7 @@ class Fit:
 
     def _resume(self) -> None:
         saved = checkpoint.load_state(self.folder)
+        self._require_same_start(saved[1]["epoch"] if saved else 0)
         if saved is None:
             return
         tensors, counters = saved
@@ -247,10 +271,18 @@ class Fit:
             self.scaler.load_state_dict(scaler)
         counters["best_score"] = float(counters["best_score"])
         self.progress = _Progress(**counters)
-        print(
-            f"{self.task.name}: continuing behind epoch {self.progress.epoch}/{self.config.epochs}",
-            file=sys.stderr,
-        )
+        if self.processes.first:
+            done = f"{self.progress.epoch}/{self.config.epochs}"
+            print(f"{self.task.name}: continuing behind epoch {done}", file=sys.stderr)
+
+    def _require_same_start(self, epoch: int) -> None:
+        first = self.processes.told_by_first({"epoch": epoch})["epoch"]
+        if epoch != first:
+            raise TrainingError(
+                f"{self.task.name}: process {self.processes.rank} would continue behind epoch "
+                f"{epoch}, the first one behind {first}; expected the same state in {self.folder}. "
+                "Let all hosts work in one shared folder."
+            )
 
     def _say(self, row: dict[str, float], seconds: float) -> None:
         left = (self.config.epochs - self.progress.epoch) * seconds / 60

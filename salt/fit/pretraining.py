@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from salt.augment import Augmentation
-from salt.dataset import Batch, LabelledTiles, open_images, open_stacks, training_batches
+from salt.dataset import WHOLE, Batch, LabelledTiles, open_images, open_stacks, training_batches
 from salt.files import write_csv
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.task import FitConfig, Report
 from salt.models.masked import MaskedModel, random_squares, reconstruction_loss
 from salt.models.registry import build_model
@@ -54,10 +55,11 @@ class PretrainingTask:
         patch_size: int,
         seed: int,
         workers: int,
+        part: slice = WHOLE,
     ) -> None:
         self.tiles, self.augmentation, self.batch_size = tiles, augmentation, batch_size
         self.mask_ratio, self.patch_size = mask_ratio, patch_size
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.part = seed, workers, part
         self.squares = torch.Generator()
 
     def steps(self) -> int:
@@ -74,6 +76,7 @@ class PretrainingTask:
             batch_size=self.batch_size,
             augmentation=self.augmentation,
             workers=self.workers,
+            part=self.part,
         )
 
     def loss(self, model: MaskedModel, batch: Batch, share: float) -> torch.Tensor:
@@ -84,9 +87,9 @@ class PretrainingTask:
         """
         size, padding = model.segmenter.config.input_size, model.segmenter.config.padding
         images = pad(batch.images, size, padding).contiguous(memory_format=torch.channels_last)
-        hidden = random_squares(
-            len(images), size, self.patch_size, self.mask_ratio, self.squares
-        ).to(images.device)
+        whole = len(images) * (self.part.step or 1)  # all processes draw the same for all tiles
+        drawn = random_squares(whole, size, self.patch_size, self.mask_ratio, self.squares)
+        hidden = drawn[self.part].to(images.device)
         hidden = torch.maximum(crop(hidden, batch.images.shape[-1]), 1 - batch.valid)
         hidden = pad(hidden, size, padding)
         stack = images[:, : model.segmenter.config.stack_width]
@@ -106,6 +109,7 @@ def pretrain(
     resume: Path,
     device: torch.device,
     report: Report,
+    processes: Processes | None = None,
 ) -> None:
     """Pretrain and write weights.safetensors, config.json and history.csv to `out`.
 
@@ -113,7 +117,10 @@ def pretrain(
     them out. With 0 epochs the weights are the random ones, and training starts from them.
     """
     model = MaskedModel(build_model(model_config))
-    state, history = Fit(model, task, fit_config, resume, device).run(report)
+    fit = Fit(model, task, fit_config, resume, device, processes)
+    state, history = fit.run(report)
+    if not fit.processes.first:
+        return
     model.load_state_dict(state)
     save_model(model.segmenter.state_dict(), model_config, out)
     write_csv(

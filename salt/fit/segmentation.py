@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import (
+    WHOLE,
     Batch,
     LabelledTiles,
     TileImages,
@@ -23,6 +24,7 @@ from salt.dataset import (
 from salt.errors import StoreError, TrainingError
 from salt.files import read_csv, write_array, write_csv
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.task import FitConfig, Report, Task
 from salt.losses.compound import LossConfig, compound_loss
 from salt.metrics import mean_score
@@ -147,10 +149,11 @@ class SegmentationTask:
         precision: str,
         seed: int,
         workers: int,
+        part: slice = WHOLE,
     ) -> None:
         self.name, self.data, self.loss_config = name, data, loss
         self.augmentation, self.precision = augmentation, precision
-        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        self.batch_size, self.seed, self.workers, self.part = batch_size, seed, workers, part
         drawn = round(synthetic_share * len(data.training)) if len(data.synthetic) else 0
         self.tiles = data.training.joined(data.synthetic) if drawn else data.training
         self.synthetic_count = drawn
@@ -168,6 +171,7 @@ class SegmentationTask:
             precision=self.precision,
             seed=derive_seed(self.seed, "other tiles"),
             workers=self.workers,
+            part=self.part,
         )
 
     def steps(self) -> int:
@@ -187,6 +191,7 @@ class SegmentationTask:
             extra=len(self.tiles) - len(self.data.training),
             extra_drawn=self.synthetic_count,
             workers=self.workers,
+            part=self.part,
         )
         augment = self.augmentation.config
         return mixed_batches(
@@ -250,6 +255,7 @@ def open_task(
     precision: str,
     seed: int,
     workers: int,
+    part: slice = WHOLE,
 ) -> SegmentationTask:
     """Read a fold's tiles from ingest, index and synthesize, and return the task of learning it."""
     data = read_fold(
@@ -272,6 +278,7 @@ def open_task(
         precision=precision,
         seed=seed,
         workers=workers,
+        part=part,
     )
 
 
@@ -303,6 +310,7 @@ def fit_fold(
     resume: Path,
     device: torch.device,
     report: Report,
+    processes: Processes | None = None,
 ) -> None:
     """Train on all but one fold and write weights, history and out-of-fold predictions.
 
@@ -312,6 +320,7 @@ def fit_fold(
         out: gets weights.safetensors, config.json, history.csv, oof_probability.npy
             (float16 [n, S, S]) and oof_tiles.csv (id, presence).
         resume: folder for the state after each epoch.
+        processes: that train together; the first predicts and writes.
     """
     if len(task.data.training) < task.batch_size:
         raise TrainingError(
@@ -320,8 +329,12 @@ def fit_fold(
         )
     model = build_model(model_config)
     matched = load_weights(model, start / WEIGHTS, leave=anew)
-    print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
-    state, history = Fit(model, task, fit_config, resume, device).run(report)
+    fit = Fit(model, task, fit_config, resume, device, processes)
+    if fit.processes.first:
+        print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
+    state, history = fit.run(report)
+    if not fit.processes.first:
+        return
     model.load_state_dict(state)
     probability, presence = predict(
         model.eval(),

@@ -38,6 +38,7 @@ class FitConfig:
     swa_start: float = 1.0
     early_stopping: int = 0
     precision: str = "fp32"
+    compile: bool = False
 
 
 class Task(Protocol):

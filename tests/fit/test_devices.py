@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from salt.errors import TrainingError
-from salt.fit.devices import open_device
+from salt.fit.devices import open_device, require_compiler
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +27,9 @@ def test_a_gpu_that_is_not_there_ends_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingError, match=r"Set runtime.device to auto or cpu"):
         open_device("cuda", threads=1, deterministic=True)
+
+
+def test_a_compiler_that_is_not_there_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(TrainingError, match=r"train.compile is true, but there is no no-such-comp"):
+        require_compiler()
