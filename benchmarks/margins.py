@@ -1,12 +1,13 @@
 """How true a tile's margin is, and what it costs; `--write` records results/margins.json.
 
-    python -m benchmarks.margins [--ingest data/ingest] [--index data/index] [--write]
+    python -m benchmarks.margins [--run data] [--write]
 
 The truth of a margin is known where tiles are cut from tiles: each labelled image is cut into
 four, three of them are stretched apart in grey, and the margin of the fourth, lower right one
 is compared with what was there: mean absolute error in grey levels (0 to 255), at the left side,
 the upper side and the corner between them. Only the image of the store counts, no labels. Cost
-is that of the store's own canvases, from data/index, side 128 as in training and inference.
+is that of the store's own canvases, side 128 as in training and inference. `--run` is the data
+of a finished run, of which ingest and index are read.
 """
 
 import argparse
@@ -38,12 +39,11 @@ PADS: dict[str, dict[str, Any]] = {  # NumPy's names for salt.padding.MODES
 def main() -> None:
     """Measure, print the tables and, if asked to, record them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ingest", type=Path, default=Path("data/ingest"))
-    parser.add_argument("--index", type=Path, default=Path("data/index"))
+    parser.add_argument("--run", type=Path, default=Path("data"))
     parser.add_argument("--write", action="store_true", help=f"record {RESULT.name}")
     options = parser.parse_args()
-    store = open_store(options.ingest)
-    errors, costs = measure_errors(store), measure_cost(store, options.index)
+    store = open_store(options.run / "ingest")
+    errors, costs = measure_errors(store), measure_cost(store, options.run / "index")
     print(pd.DataFrame(errors).to_string(index=False), pd.Series(costs).to_string(), sep="\n\n")
     if options.write:
         machine = {"cpus": os.cpu_count()}

@@ -10,9 +10,11 @@ give the same maps. `with_moments` adds mean, variance, entropy and mutual infor
 
 Worth, on a finished run (`--run`, a folder with ingest, index and train): the same trained
 networks with their sites moved, on held-out tiles only. `pixel_auroc` is how well mutual
-information ranks wrong pixels above right ones, `tile_correlation` Spearman's between a tile's
-mean mutual information and 1 - its score, `score` that of the mean at threshold 0.5. A network
-was trained with its sites in one place (`trained_with`), which favours that place.
+information ranks wrong pixels above right ones; `tile_correlation` is Spearman's between a tile's
+mean mutual information and 1 - its score, `risk_area` the area under risk and coverage in that
+order (lower is better; `risk_area_random` is the mean loss, `risk_area_oracle` the least
+possible), `score` that of the mean at threshold 0.5. A network was trained with its sites in one
+place (`trained_with`), which favours that place.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from scipy.stats import rankdata, spearmanr
 
 from salt.dataset import open_stacks
 from salt.files import read_csv, read_json, write_json
+from salt.infer.risk import area_under_risk
 from salt.infer.uncertainty import dropout_switched_on, moments, sample_passes
 from salt.metrics import tile_scores
 from salt.models.predict import (
@@ -36,7 +39,8 @@ from salt.models.predict import (
     images_as_trained,
     probability_maps,
 )
-from salt.models.segmenter import CONFIG, WEIGHTS, Segmenter, config_from
+from salt.models.registry import build_model
+from salt.models.segmenter import CONFIG, WEIGHTS, Network, config_from
 from salt.models.weights import load_weights
 from salt.params import load_params
 from salt.seeding import derive_seed, generator
@@ -75,8 +79,8 @@ def main() -> None:
 def measure_cost(settings: dict[str, Any], sites: str, precision: str) -> dict[str, Any]:
     """Time one pass, its share behind the first site, T passes, and T passes the plain way."""
     torch.manual_seed(SEED)
-    model = Segmenter(config_from(settings | {"dropout_sites": sites, "encoder_weights": "none"}))
-    model = model.eval().to(memory_format=torch.channels_last)
+    config = config_from(settings | {"dropout_sites": sites, "encoder_weights": "none"})
+    model = build_model(config).eval().to(memory_format=torch.channels_last)
     side = settings["input_size"]
     images = torch.randn(BATCH_SIZE, model.config.image_channels, side, side)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -116,7 +120,7 @@ def autocast(precision: str) -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def plain_passes(model: Segmenter, images: torch.Tensor) -> torch.Tensor:
+def plain_passes(model: Network, images: torch.Tensor) -> torch.Tensor:
     """Return [T, B, 101, 101] from T whole passes, one after the other."""
     with dropout_switched_on(model):
         return torch.stack([probability_maps(model(images), TILE_SIZE) for _ in range(PASSES)])
@@ -134,7 +138,7 @@ def measure_worth(run: Path, precision: str) -> dict[str, Any]:
     for sites in PLACEMENTS:
         parts = []
         for fold, config in zip(folds, configs, strict=True):
-            model = Segmenter(config_from(config | {"dropout_sites": sites}))
+            model = build_model(config_from(config | {"dropout_sites": sites}))
             load_weights(model, fold / WEIGHTS)
             parts.append(held_out_maps(model.eval(), run, fold, precision))
         mean, information, truth = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -143,7 +147,7 @@ def measure_worth(run: Path, precision: str) -> dict[str, Any]:
 
 
 def held_out_maps(
-    model: Segmenter, run: Path, fold: Path, precision: str
+    model: Network, run: Path, fold: Path, precision: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, mutual information and truth [n, 101, 101] of held-out tiles of a fold."""
     store, stacks = open_stacks(run / "ingest", run / "index", model.config.stack_width)
@@ -167,10 +171,14 @@ def describe_worth(
     """Return how well mutual information points to wrong pixels and to badly scored tiles."""
     decided = mean >= 0.5
     scores = tile_scores(decided, truth)
-    correlation = spearmanr(information.mean(axis=(1, 2)), 1 - scores).statistic
+    loss, doubt = 1 - scores, information.mean(axis=(1, 2))
+    correlation = spearmanr(doubt, loss).statistic
     return {
         "pixel_auroc": round(area_under_roc(information.ravel(), (decided != truth).ravel()), 4),
         "tile_correlation": round(float(correlation), 4),
+        "risk_area": round(area_under_risk(loss, doubt), 4),
+        "risk_area_random": round(float(loss.mean()), 4),
+        "risk_area_oracle": round(area_under_risk(loss, loss), 4),
         "score": round(float(scores.mean()), 4),
     }
 

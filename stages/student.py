@@ -16,7 +16,7 @@ from salt.fit.task import FitConfig
 from salt.losses.compound import loss_config
 from salt.models.segmenter import config_from
 from salt.params import load_params
-from salt.seeding import seed_everything
+from salt.seeding import derive_seed, seed_everything
 from salt.store import open_store
 
 INGEST, INDEX, SYNTHESIZE = Path("data/ingest"), Path("data/index"), Path("data/synthesize")
@@ -45,6 +45,7 @@ def main(fold: int) -> None:
         loss=loss_config(params.loss.model_dump()),
         augment=AugmentConfig(**params.augment.model_dump()),
         validation_share=settings.validation_share,
+        split_seed=derive_seed(params.seed, "train", fold),  # as in the first round
         batch_size=settings.batch_size,
         synthetic_share=settings.synthetic_share,
         precision=settings.precision,

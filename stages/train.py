@@ -43,6 +43,7 @@ def main(fold: int) -> None:
         loss=loss_config(params.loss.model_dump()),
         augment=AugmentConfig(**params.augment.model_dump()),
         validation_share=settings.validation_share,
+        split_seed=seed,
         batch_size=settings.batch_size,
         synthetic_share=settings.synthetic_share,
         precision=settings.precision,

@@ -18,7 +18,8 @@ WRITTEN = {
     "train": MODEL | {"oof_probability.npy", "oof_tiles.csv"},
     "pseudo": {"masks.npy", "tiles.csv", "summary.json"},
     "student": MODEL | {"oof_probability.npy", "oof_tiles.csv"},
-    "uncertainty": {f"{part}_{name}" for part in ("oof", "test") for name in MAPS},
+    "uncertainty": {"oof_views.npy", "summary.json"}
+    | {f"{part}_{name}" for part in ("oof", "test") for name in MAPS},
     "refine": MODEL
     | {f"{part}_{name}" for part in ("oof", "test") for name in ("probability.npy", "tiles.csv")},
     "ensemble": {"summary.json"}

@@ -250,6 +250,7 @@ def open_task(
     loss: LossConfig,
     augment: AugmentConfig,
     validation_share: float,
+    split_seed: int,
     batch_size: int,
     synthetic_share: float,
     precision: str,
@@ -257,7 +258,11 @@ def open_task(
     workers: int,
     part: slice = WHOLE,
 ) -> SegmentationTask:
-    """Read a fold's tiles from ingest, index and synthesize, and return the task of learning it."""
+    """Read a fold's tiles from ingest, index and synthesize, and return the task of learning it.
+
+    `split_seed` draws the validation tiles: the same in every round, or a later one would choose
+    its epoch on tiles that an earlier one learnt. `seed` decides order and augmentation.
+    """
     data = read_fold(
         *folders,
         fold=fold,
@@ -265,7 +270,7 @@ def open_task(
         padding=model.padding,
         input_size=model.input_size,
         validation_share=validation_share,
-        seed=seed,
+        seed=split_seed,
         depth_input=model.depth_input,
     )
     return SegmentationTask(

@@ -3,7 +3,7 @@
 One histogram of a tile's probabilities, split by truth, gives intersection, union and
 area at every threshold. Minimum sizes and presence gates need no more: they only switch
 between that tile's score and the score of an empty mask. Small components and holes change
-the histogram itself; `salt.infer.shapes` cleans them out of all thresholds at once.
+the histogram itself; `salt.infer.zones` cleans them out of all thresholds at once.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import numpy as np
 
 from salt.errors import StoreError
 from salt.infer.rule import HIGHEST_BITS, Grid, Rule, cutoff_bits, keeps_mask, probability_bits
-from salt.infer.shapes import clean_levels
+from salt.infer.zones import clean_zones, find_zones
 from salt.metrics import FULL_TENTHS, score_in_tenths
 
 _TILES_AT_ONCE = 32  # keeps the histogram codes inside the cache
@@ -78,11 +78,11 @@ def gather_evidence(
         if ignore is not None:
             kinds = np.where(ignore[part], np.uint8(2), kinds)
         levels = np.take(level_of, probability_bits(probability[part]))
-        for place, cleaned in _every_cleaning(levels, grid):
-            tenths[*place, part], areas[*place, part] = _score_thresholds(
-                cleaned, kinds, len(grid.thresholds)
-            )
         true = np.count_nonzero(kinds == 1, axis=(1, 2))
+        for place, counts in _count_pixels(levels, kinds, grid):
+            background, salt, ignored = counts.transpose(1, 0, 2)  # [n, T] each
+            tenths[*place, part] = score_in_tenths(salt, true[:, None] + background)
+            areas[*place, part] = background + salt + ignored
         empty_tenths[part] = score_in_tenths(np.zeros_like(true), true)
     return Evidence(grid, tenths, areas, empty_tenths, np.asarray(presence, np.float64))
 
@@ -94,38 +94,35 @@ def _levels_of_bits(thresholds: np.ndarray) -> np.ndarray:
     return levels.astype(np.min_scalar_type(len(thresholds)))
 
 
-def _every_cleaning(levels: np.ndarray, grid: Grid) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """Yield (minimum component's index, holes' index) and the maps [n, H, W] it leaves."""
-    if not grid.minimum_components.any() and not grid.fill_holes.any():
-        yield (0, 0), levels
-        return
-    cleaned = clean_levels(levels, grid.minimum_components, grid.fill_holes)
-    for place in np.ndindex(*cleaned.shape[:2]):
-        yield place, cleaned[place]
+def _count_pixels(
+    levels: np.ndarray, kinds: np.ndarray, grid: Grid
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yield (smallest component's index, holes' index) and what reaches each threshold then.
 
-
-def _score_thresholds(
-    levels: np.ndarray, kinds: np.ndarray, thresholds: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return tenths and areas of every tile at every threshold, [n, T] each."""
-    counts = _pixels_reaching(levels, kinds, thresholds + 1)
-    background, salt, ignored = counts.transpose(1, 0, 2)  # [n, T] each
-    true = np.count_nonzero(kinds == 1, axis=(1, 2))
-    return score_in_tenths(salt, true[:, None] + background), background + salt + ignored
-
-
-def _pixels_reaching(levels: np.ndarray, kinds: np.ndarray, bins: int) -> np.ndarray:
-    """Count the pixels of each tile and kind that reach each threshold: [n, 3, bins - 1].
-
-    `levels` [n, H, W] says how many of the ascending thresholds a pixel reaches, so a
-    histogram over it, summed from the top, counts for every threshold at once.
+    Counts are of the pixels of each tile and kind, [n, 3, T]. `levels` [n, H, W] says how many
+    of the ascending thresholds a pixel reaches, so a histogram over it, summed from the top,
+    counts for every threshold at once.
     """
-    small = np.min_scalar_type(3 * bins)  # narrow integers are quick to add
-    codes = (levels.astype(small) + kinds * small.type(bins)).astype(np.intp)
-    codes += np.arange(0, len(levels) * 3 * bins, 3 * bins)[:, None, None]
-    histogram = np.bincount(codes.ravel(), minlength=len(levels) * 3 * bins)
-    reaching = histogram.reshape(-1, 3, bins)[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
-    return reaching[:, :, 1:]
+    tiles, bins = len(levels), len(grid.thresholds) + 1
+    if not grid.minimum_components.any() and not grid.fill_holes.any():
+        small = np.min_scalar_type(3 * bins)  # narrow integers are quick to add
+        codes = (levels.astype(small) + kinds * small.type(bins)).astype(np.intp)
+        codes += np.arange(0, tiles * 3 * bins, 3 * bins)[:, None, None]
+        yield (0, 0), _sum_from_top(np.bincount(codes.ravel(), minlength=tiles * 3 * bins), bins)
+        return
+    zones = find_zones(levels)
+    cleaned = clean_zones(zones, grid.minimum_components, grid.fill_holes)
+    pixels = np.bincount((3 * zones.of_pixel + kinds).ravel(), minlength=3 * len(zones.levels))
+    first = bins * (3 * zones.tile[:, None] + np.arange(3))  # [Z, 3]
+    for place in np.ndindex(*cleaned.shape[:2]):
+        codes = first + cleaned[place][:, None]
+        counts = np.bincount(codes.ravel(), pixels, minlength=tiles * 3 * bins)
+        yield place, _sum_from_top(counts.astype(np.int64), bins)
+
+
+def _sum_from_top(histogram: np.ndarray, bins: int) -> np.ndarray:
+    """Return [n, 3, bins - 1]: how many reach each level above 0, by tile and kind."""
+    return histogram.reshape(-1, 3, bins)[:, :, ::-1].cumsum(axis=2)[:, :, -2::-1]
 
 
 def _require_same_tiles(

@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salt.dataset import TileImages, open_stacks
 from salt.files import read_csv, write_array, write_csv, write_json
-from salt.infer.uncertainty import MAPS_AT_ONCE, VIEWS, binary_entropy, sample_passes
+from salt.infer.uncertainty import (
+    FoldNetwork,
+    binary_entropy,
+    open_network,
+    sample_views,
+    tiles_at_once,
+)
 from salt.metrics import tile_scores
 from salt.models.precision import autocast
-from salt.models.predict import BATCH_SIZE, device_batches, images_as_trained
-from salt.models.registry import load_model
-from salt.models.segmenter import Network
 from salt.store import TileStore
 
 
@@ -63,22 +65,14 @@ def label_fold(
         agreement: least agreement of the members, in [0, 1].
         passes, tta: the members: so many dropout passes of each of the tile's `VIEWS`.
     """
-    model = load_model(train).to(device).to(memory_format=torch.channels_last)
-    store, stacks = open_stacks(ingest, index, model.config.stack_width)
-    folds = read_csv(index / "folds.csv")
+    network = open_network(train, ingest, index, device)
+    store, folds = network.store, read_csv(index / "folds.csv")
     learnt = store.rows_of(list(folds["id"][folds["fold"] != fold]))
     empty_share = float((~store.masks[learnt].any(axis=(1, 2))).mean())
     wanted = round(share * len(learnt))
     rows = _unlabelled_rows(store) if wanted else np.empty(0, np.int64)
-    judged = judge_tiles(
-        model,
-        images_as_trained(model.config, store, index),
-        stacks[rows],
-        passes=passes,
-        tta=tta,
-        precision=precision,
-        name=f"pseudo@{fold}",
-    )
+    with torch.inference_mode(), autocast(device, precision):
+        judged = judge_tiles(network, rows, passes=passes, tta=tta, name=f"pseudo@{fold}")
     chosen = choose_tiles(judged, count=wanted, empty_share=empty_share, least=agreement)
     table = pd.DataFrame({"id": store.table["id"].iloc[rows[chosen]]})
     write_array(out / "masks.npy", judged.masks[chosen])
@@ -87,37 +81,21 @@ def label_fold(
 
 
 def judge_tiles(
-    model: Network,
-    images: TileImages,
-    stacks: np.ndarray,
-    *,
-    passes: int,
-    tta: str,
-    precision: str,
-    name: str,
+    network: FoldNetwork, rows: np.ndarray, *, passes: int, tta: str, name: str
 ) -> Agreement:
-    """Run every member on each tile and compare them with their mean.
+    """Run every member on the store's `rows` and compare them with their mean.
 
-    Args:
-        model: in evaluation mode.
-        images: uint8 [n, S, S], or tiles with real margins if the model was trained with them.
-        stacks: int64 [m, C] rows of them, one row per tile judged.
-        passes, tta: so many dropout passes of each of the tile's `VIEWS`.
-        name: of the progress bar.
+    `passes` of each of a tile's `VIEWS` (`tta`) are the members; `name` is the progress bar's.
     """
-    size = images.shape[-1]
-    masks = np.empty((len(stacks), size, size), np.uint8)
-    agreement, entropy = np.empty((2, len(stacks)))
-    device = next(model.parameters()).device
-    tiles_at_once = max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
-    with torch.inference_mode(), autocast(device, precision):
-        for rows, batch in device_batches(model, images, stacks, device, name, tiles_at_once):
-            samples = [sample_passes(model, batch, passes, size, view)[0] for view in VIEWS[tta]]
-            members = torch.cat(samples)  # [views * passes, B, S, S]
-            mean = members.mean(0)
-            masks[rows] = (mean > 0.5).cpu().numpy()
-            agreement[rows] = mean_agreement((members > 0.5).cpu().numpy(), masks[rows])
-            entropy[rows] = binary_entropy(mean).mean((1, 2)).cpu().numpy()
+    size = network.images.shape[-1]
+    masks = np.empty((len(rows), size, size), np.uint8)
+    agreement, entropy = np.empty((2, len(rows)))
+    for at, batch in network.batches(rows, name, tiles_at_once(passes, tta)):
+        members, _ = sample_views(network.model, batch, passes, size, tta)
+        mean = members.mean(0)
+        masks[at] = (mean > 0.5).cpu().numpy()
+        agreement[at] = mean_agreement((members > 0.5).cpu().numpy(), masks[at])
+        entropy[at] = binary_entropy(mean).mean((1, 2)).cpu().numpy()
     return Agreement(masks, agreement, entropy)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ import torch
 
 from salt.dataset import TileImages, open_stacks
 from salt.errors import ModelError
-from salt.files import new_array, read_csv, write_csv
+from salt.files import new_array, read_csv, write_csv, write_json
+from salt.infer.views import PLAIN, VIEWS, View, show, unshow
 from salt.maps import MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.precision import autocast
@@ -26,13 +27,13 @@ from salt.models.predict import (
     BATCH_SIZE,
     device_batches,
     images_as_trained,
-    mirrored,
     p_presence,
     probability_maps,
 )
 from salt.models.registry import load_model
 from salt.models.segmenter import Network, Segmentation
 from salt.padding import margins
+from salt.store import TileStore
 
 MAPS_AT_ONCE = 1024  # tiles times views times passes whose maps are held at once: 42 MB each copy
 
@@ -104,37 +105,6 @@ def dropout_switched_on(model: Network) -> Iterator[None]:
         model.eval()
 
 
-class View(NamedTuple):
-    """A way to show a padded tile: mirrored or not, and moved right and down by pixels."""
-
-    mirror: bool = False
-    shift: int = 0
-
-
-PLAIN = View()
-SHIFT = 4  # pixels: a quarter of the coarsest feature's side
-VIEWS = {
-    "none": (PLAIN,),
-    "flip": (PLAIN, View(mirror=True)),
-    "flip_shift": tuple(View(m, s) for m in (False, True) for s in (0, -SHIFT, SHIFT)),
-}
-
-
-def show(images: torch.Tensor, view: View) -> torch.Tensor:
-    """Return padded images [B, C, P, P] as the view shows them; what leaves comes in opposite."""
-    shown = images.roll((view.shift, view.shift), (-2, -1)) if view.shift else images
-    return shown.flip(-1) if view.mirror else shown
-
-
-def unshow(output: Segmentation, view: View) -> Segmentation:
-    """Put a view's output back in place; to be done before cropping, for margins are unequal."""
-    placed = mirrored(output) if view.mirror else output
-    if not view.shift:
-        return placed
-    back = placed.mask_logits.roll((-view.shift, -view.shift), (-2, -1))
-    return placed._replace(mask_logits=back)
-
-
 def sample_passes(
     model: Network, images: torch.Tensor, passes: int, size: int, view: View = PLAIN
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -170,8 +140,13 @@ def _random_passes(model: Network, settled: Any, passes: int, tiles: int) -> lis
     return outputs
 
 
-def sample_views(model: Network, images: torch.Tensor, passes: int, size: int, tta: str) -> Moments:
-    """Pool `passes` of each view of the tiles; `tta` is one of `VIEWS`.
+def sample_views(
+    model: Network, images: torch.Tensor, passes: int, size: int, tta: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run `passes` of each view of the tiles, `tta` one of `VIEWS`: M = views x passes.
+
+    Returns:
+        Probability [M, B, size, size] and presence [M, B].
 
     Raises:
         ModelError: a view moves tiles further than their margin, or passes cannot differ.
@@ -185,7 +160,42 @@ def sample_views(model: Network, images: torch.Tensor, passes: int, size: int, t
         )
     samples = [sample_passes(model, images, passes, size, view) for view in VIEWS[tta]]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
-    return moments(probability, presence)
+    return probability, presence
+
+
+def tiles_at_once(passes: int, tta: str) -> int:
+    """Return how many tiles make a batch, so that the maps of all members fit in memory."""
+    return max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
+
+
+@dataclass(frozen=True)
+class FoldNetwork:
+    """A fold's network on its device, and the tiles that it may be shown.
+
+    Attributes:
+        images: every tile of the store, with real margins if the network was trained with them.
+        stacks: int64 [n, C], rows of `images` for each tile.
+    """
+
+    model: Network
+    store: TileStore
+    images: TileImages
+    stacks: np.ndarray
+
+    def batches(
+        self, rows: np.ndarray, name: str, batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield the padded stacks of the store's `rows`; see `device_batches`."""
+        device = next(self.model.parameters()).device
+        return device_batches(self.model, self.images, self.stacks[rows], device, name, batch_size)
+
+
+def open_network(train: Path, ingest: Path, index: Path, device: torch.device) -> FoldNetwork:
+    """Open what a training stage wrote, with the tile store and neighbours it learnt from."""
+    model = load_model(train).to(device).to(memory_format=torch.channels_last)
+    store, stacks = open_stacks(ingest, index, model.config.stack_width)
+    images = images_as_trained(model.config, store, index)
+    return FoldNetwork(model, store, images, stacks)
 
 
 def measure_fold(
@@ -204,32 +214,25 @@ def measure_fold(
 
     For each part (`oof`, `test`): PART_mean.npy float16, PART_variance.npy, PART_entropy.npy,
     PART_mutual_information.npy uint8 (see `MAXIMA`), PART_tiles.csv (id, presence, presence_std).
+    Where there are several views and several passes, oof_views.npy float16 is the mean of one
+    pass per view with dropout off, so that each can be scored. summary.json: passes and tta.
     """
-    model = load_model(train).to(device).to(memory_format=torch.channels_last)
-    store, stacks = open_stacks(ingest, index, model.config.stack_width)
-    images = images_as_trained(model.config, store, index)
+    network = open_network(train, ingest, index, device)
     held_out = read_csv(train / "oof_tiles.csv")["id"]
+    store = network.store
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
-    for part, rows in parts.items():
-        with torch.inference_mode(), autocast(device, precision):
-            _measure(
-                model,
-                images,
-                stacks[rows],
-                list(store.table["id"].iloc[rows]),
-                out,
-                part,
-                passes=passes,
-                tta=tta,
-                name=f"uncertainty@{fold} {part}",
-            )
+    with torch.inference_mode(), autocast(device, precision):
+        for part, rows in parts.items():
+            name = f"uncertainty@{fold} {part}"
+            _measure(network, rows, out, part, passes=passes, tta=tta, name=name)
+        if passes > 1 and len(VIEWS[tta]) > 1:
+            _measure_views(network, parts["oof"], out, tta, f"uncertainty@{fold} oof views")
+    write_json(out / "summary.json", {"passes": passes, "tta": tta})
 
 
 def _measure(
-    model: Network,
-    images: TileImages,
-    stacks: np.ndarray,
-    ids: list[str],
+    network: FoldNetwork,
+    rows: np.ndarray,
     out: Path,
     part: str,
     *,
@@ -237,27 +240,34 @@ def _measure(
     tta: str,
     name: str,
 ) -> None:
-    size = images.shape[-1]
-    shape = (len(stacks), size, size)
-    presence = np.empty((len(stacks), 2), np.float32)
-    device = next(model.parameters()).device
-    tiles = max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
+    size = network.images.shape[-1]
+    shape = (len(rows), size, size)
+    presence = np.empty((len(rows), 2), np.float32)
     with (
         new_array(out / f"{part}_mean.npy", shape, np.float16) as mean,
         new_array(out / f"{part}_variance.npy", shape, np.uint8) as variance,
         new_array(out / f"{part}_entropy.npy", shape, np.uint8) as entropy,
         new_array(out / f"{part}_mutual_information.npy", shape, np.uint8) as information,
     ):
-        for rows, batch in device_batches(model, images, stacks, device, name, tiles):
-            summary = sample_views(model, batch, passes, size, tta)
-            mean[rows] = summary.mean.cpu().numpy()
-            variance[rows] = as_levels(summary.variance, MAXIMA["variance"])
-            entropy[rows] = as_levels(summary.entropy, MAXIMA["entropy"])
-            information[rows] = as_levels(summary.mutual_information, MAXIMA["mutual_information"])
-            presence[rows, 0] = summary.presence.cpu().numpy()
-            presence[rows, 1] = summary.presence_std.cpu().numpy()
+        for at, batch in network.batches(rows, name, tiles_at_once(passes, tta)):
+            summary = moments(*sample_views(network.model, batch, passes, size, tta))
+            mean[at] = summary.mean.cpu().numpy()
+            variance[at] = as_levels(summary.variance, MAXIMA["variance"])
+            entropy[at] = as_levels(summary.entropy, MAXIMA["entropy"])
+            information[at] = as_levels(summary.mutual_information, MAXIMA["mutual_information"])
+            presence[at, 0] = summary.presence.cpu().numpy()
+            presence[at, 1] = summary.presence_std.cpu().numpy()
+    ids = list(network.store.table["id"].iloc[rows])
     columns = {"id": ids, "presence": presence[:, 0], "presence_std": presence[:, 1]}
     write_csv(out / f"{part}_tiles.csv", pd.DataFrame(columns))
+
+
+def _measure_views(network: FoldNetwork, rows: np.ndarray, out: Path, tta: str, name: str) -> None:
+    size = network.images.shape[-1]
+    with new_array(out / "oof_views.npy", (len(rows), size, size), np.float16) as mean:
+        for at, batch in network.batches(rows, name):
+            probability, _ = sample_views(network.model, batch, 1, size, tta)
+            mean[at] = probability.mean(0).cpu().numpy()
 
 
 def as_levels(values: torch.Tensor, maximum: float) -> np.ndarray:

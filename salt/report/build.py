@@ -118,8 +118,9 @@ def _draw_charts(
     return [
         (
             "Score per step",
-            "Mean score after each step with its 95 % interval.",
-            _in_both_themes(lambda theme: figures.step_scores(metrics["steps"], theme)),
+            "What each step adds to the mean score, with the 95 % interval of the paired gain; "
+            "grey where it includes zero.",
+            _in_both_themes(lambda theme: figures.waterfall(metrics["steps"], theme)),
         ),
         (
             "Scores of the tiles",

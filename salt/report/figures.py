@@ -43,23 +43,37 @@ def training_curves(history: pd.DataFrame, theme: Theme) -> bytes:
     return _png(figure)
 
 
-def step_scores(steps: list[dict[str, Any]], theme: Theme) -> bytes:
-    """Draw the score after each step as a dot on its 95 % interval, first step on top."""
+def waterfall(steps: list[dict[str, Any]], theme: Theme) -> bytes:
+    """Draw each step's gain as a bar from the score before to its own, first step on top.
+
+    A line across the bar's end is the 95 % interval of the paired gain; the bar is orange
+    where the step lost and grey where that interval includes zero. The first step has no bar:
+    its dot is the score, on the interval of the mean.
+    """
     figure, (axes,) = _figure(theme)
+    first, *others = steps
     places = np.arange(len(steps))[::-1]
+    axes.plot(first["interval"], [places[0]] * 2, color=theme.muted, linewidth=3, alpha=0.45)
+    axes.plot(first["score"], places[0], "o", color=theme.muted, markersize=7)
+    before = first["score"]
+    for place, step in zip(places[1:], others, strict=True):
+        low, high = step["gain_interval"]
+        colour = theme.accent if low > 0 else PREDICTION if high < 0 else theme.muted
+        axes.plot([before, before], [place, place + 1], color=theme.line, linewidth=1.2, zorder=1)
+        axes.barh(place, step["score"] - before, 0.5, before, color=colour)
+        axes.plot([before + low, before + high], [place, place], color=theme.ink, linewidth=1.4)
+        before = step["score"]
     for place, step in zip(places, steps, strict=True):
         last = place == 0
-        colour = theme.accent if last else theme.muted
-        axes.plot(step["interval"], [place, place], color=colour, linewidth=3, alpha=0.45)
-        axes.plot(step["score"], place, "o", color=colour, markersize=9 if last else 7)
         axes.annotate(
-            f"{step['score']:.3f}", (step["score"], place), (0, 9), color=theme.ink,
-            textcoords="offset points", ha="center", fontweight="bold" if last else "normal",
+            f"{step['score']:.3f}", (step["score"], place + 0.25), (0, 3), color=theme.ink,
+            textcoords="offset points", ha="center", fontsize=8.5,
+            fontweight="bold" if last else "normal",
         )  # fmt: skip
     axes.set_yticks(places, [step["step"] for step in steps])
-    axes.set_ylim(-0.6, len(steps) - 0.3)
+    axes.set_ylim(-0.6, len(steps) - 0.2)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("mean score over labelled tiles, with 95 % interval")
+    axes.set_xlabel("mean score over labelled tiles")
     return _png(figure)
 
 

@@ -5,15 +5,14 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from salt.errors import ParameterError, StoreError, reported_errors
-from salt.files import read_csv, replacing
+from salt.errors import StoreError, reported_errors
 from salt.report.panels import Group, TileRow, labelled_row, unlabelled_row
-from salt.report.run import Run, open_run
+from salt.report.picture_command import write_picture
+from salt.report.run import Run
 from salt.report.scores import measure_labelled
 from salt.report.strip import compose
 from salt.store import TEST, TRAIN
@@ -128,29 +127,24 @@ def draw_strip(run: Run, measured: pd.DataFrame) -> bytes | None:
     return compose(rows) if rows else None
 
 
-def main(arguments: list[str]) -> None:
-    """Write the strip to the path given.
+def strip_of_run(run: Run) -> bytes:
+    """Return the README's strip as PNG.
 
     Raises:
-        ParameterError: not exactly one path was given.
-        StoreError: the pipeline has not finished.
+        StoreError: no tile has salt enough to show.
     """
-    if len(arguments) != 1:
-        raise ParameterError(
-            f"got {len(arguments)} arguments; expected the PNG to write. "
-            "Call `python -m salt.report.gallery docs/result.png`."
-        )
-    data = Path("data")
-    folds = sorted(read_csv(data / "ensemble/oof_tiles.csv")["fold"].unique().tolist())
-    run = open_run(data, folds)
     picture = draw_strip(run, measure_labelled(run))
     if picture is None:
         raise StoreError(
             "no labelled tile has enough salt for the picture; expected some with "
             f"{STRIP_COVERAGE[0]:.0%} to {STRIP_COVERAGE[1]:.0%}. Run the pipeline on more tiles."
         )
-    with replacing(Path(arguments[0])) as part:
-        part.write_bytes(picture)
+    return picture
+
+
+def main(arguments: list[str]) -> None:
+    """Write the strip to the path given; see `write_picture`."""
+    write_picture(arguments, "python -m salt.report.gallery docs/result.png", strip_of_run)
 
 
 if __name__ == "__main__":

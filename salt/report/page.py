@@ -9,18 +9,11 @@ from salt.report.certainty_section import certainty_section
 from salt.report.details import details_section
 from salt.report.palette import LABELLED_TILE, PROBABILITY_MAP, TEST_TILE, UNCERTAINTY_MAP
 from salt.report.panels import Group, Panel, TileRow
+from salt.report.steps_section import steps_section
 from salt.report.style import stylesheet
 
 SOURCE_NAMES = {"demo": "Demo survey", "tgs": "TGS salt tiles"}
 BASELINE_NAMES = {"all_empty": "No salt anywhere", "otsu": "Otsu threshold"}
-STEP_NOTES = {
-    "single pass at 0.5": "One pass of the network that never saw the tile.",
-    "second round at 0.5": "One pass of the same network, trained on with pseudo-labels.",
-    "TTA + MC dropout mean at 0.5": "Mean over mirrored views and dropout passes.",
-    "refined at 0.5": "A small network on image, probability and uncertainty.",
-    "ensemble (as adopted) at 0.5": "Refined where that helped on the other folds, else the mean.",
-    "cross-fitted decision rule": "Threshold, minimum size and presence gate from the other folds.",
-}
 SECTIONS = ("steps", "sections", "pictures", "charts", "certainty", "details")
 LINES = {"Truth": "var(--truth)", "Prediction": "var(--prediction)"}
 FRAMES = {"Labelled tile": LABELLED_TILE, "Test tile": TEST_TILE}
@@ -48,7 +41,7 @@ def render_page(
     sections = [
         _header(source, metrics["tiles"]),
         _hero(metrics),
-        _steps_section(metrics["steps"]),
+        steps_section(metrics["steps"], metrics["gain_of_all_steps"]),
         _stitched_section(stitched),
         _gallery_section(gallery),
         _charts_section(charts),
@@ -112,48 +105,6 @@ def _bar(name: str, score: float, interval: list[float] | None = None) -> str:
         f'<div>{name}</div><div class="track"><div class="{kind}" style="width:{100 * score:.2f}%">'
         f'</div>{whisker}</div><div class="value">{score:.3f}</div>\n'
     )
-
-
-def _steps_section(steps: list[dict[str, Any]]) -> str:
-    rows = "".join(_step_row(step, is_last=step is steps[-1]) for step in steps)
-    return (
-        '<section id="steps">\n<h2>What each step adds</h2>\n'
-        '<p class="lead">All steps are scored on the same tiles. A gain is paired with the step '
-        "before, tile by tile; where its interval includes zero, the step may have done nothing. "
-        "Small numbers are 95&nbsp;% intervals.</p>\n"
-        '<div class="card steps"><table>\n<thead><tr><th>Step</th><th class="number">Score</th>'
-        '<th class="number">Gain over the step before</th>'
-        f"</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</section>"
-    )
-
-
-def _step_row(step: dict[str, Any], is_last: bool) -> str:
-    low, high = step["interval"]
-    name = step["step"]
-    return (
-        f"<tr{' class=final' if is_last else ''}><td>{escape(name[0].upper() + name[1:])}"
-        f"<small>{STEP_NOTES[name]}</small></td>"
-        f'<td class="number" data-label="Score"><span>{step["score"]:.3f}'
-        f"<small>{low:.3f} to {high:.3f}</small></span></td>{_gain_cell(step)}</tr>\n"
-    )
-
-
-def _gain_cell(step: dict[str, Any]) -> str:
-    if "gain" not in step:
-        return "<td></td>"
-    low, high = step["gain_interval"]
-    kind, verdict = "unclear", "unclear"
-    if low > 0 or high < 0:
-        kind, verdict = ("better", "▲ better") if low > 0 else ("worse", "▼ worse")
-    return (
-        f'<td class="number" data-label="Gain"><span><b class="{kind}">{verdict} '
-        f"{_signed(step['gain'])}</b><small>{_signed(low)} to {_signed(high)}</small></span></td>"
-    )
-
-
-def _signed(value: float) -> str:
-    text = f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
-    return text if text[1:] != "0.000" else "0.000"
 
 
 def _stitched_section(rows: Sequence[TileRow]) -> str:

@@ -29,7 +29,9 @@ class Labelled:
         scores: float64 [m], scores under the cross-fitted decision rules.
         single: probability of one pass of the fold's network.
         student: the same behind a second round on pseudo-labels; None if there was none.
-        averaged: mean probability of flips and MC-dropout passes.
+        views: mean over the views of the tile, dropout off; None if there was one view.
+        averaged: mean over views and dropout passes.
+        passes: dropout passes of each view; 1 is the plain pass, without dropout.
         refined: the refiner's probability.
         ensemble: the probability adopted.
         uncertainty: predictive entropy, uint8, 255 is ln 2 nat.
@@ -41,13 +43,27 @@ class Labelled:
     scores: np.ndarray
     single: TileMaps
     student: TileMaps | None
+    views: TileMaps | None
     averaged: TileMaps
+    passes: int
     refined: TileMaps
     ensemble: TileMaps
     uncertainty: TileMaps
     variance: TileMaps
     information: TileMaps
     fold_rules: dict[int, Rule]
+
+    def maps_by_step(self) -> dict[str, TileMaps]:
+        """Return the maps behind each step that was taken before a rule decides, in order."""
+        steps = {
+            "single": self.single,
+            "student": self.student,
+            "views": self.views,
+            "averaged": self.averaged if self.passes > 1 else None,
+            "refined": self.refined,
+            "ensemble": self.ensemble,
+        }
+        return {step: maps for step, maps in steps.items() if maps is not None}
 
     def decisions(self, tiles: np.ndarray) -> np.ndarray:
         """Return masks uint8 {0, 1} [k, H, W], each under the rule of its tile's fold."""
@@ -138,12 +154,15 @@ def _open_labelled(
     scores = read_in_order(data / "threshold/scores.csv", ids)
     _require_folds(scores["fold"], folds, data / "threshold/scores.csv")
     ensemble, passes = data / "ensemble", data / "uncertainty"
+    sampled = read_json(passes / str(folds[0]) / "summary.json")
     return Labelled(
         fold=scores["fold"].to_numpy(np.int64),
         scores=scores["score"].to_numpy(np.float64),
         single=_over_folds(data / "train", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         student=_open_students(data, folds, ids),
+        views=_open_views(passes, folds, ids, sampled),
         averaged=_over_folds(passes, folds, "oof_mean.npy", "oof_tiles.csv", ids),
+        passes=sampled["passes"],
         refined=_over_folds(data / "refine", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         ensemble=open_tile_maps(
             [(ensemble / "oof_probability.npy", ensemble / "oof_tiles.csv")], ids
@@ -162,6 +181,16 @@ def _open_students(data: Path, folds: list[int], ids: pd.Series) -> TileMaps | N
     if not any(chosen):
         return None
     return _over_folds(data / "student", folds, "oof_probability.npy", "oof_tiles.csv", ids)
+
+
+def _open_views(
+    root: Path, folds: list[int], ids: pd.Series, sampled: dict[str, Any]
+) -> TileMaps | None:
+    """Open the mean over views; with a single pass of each it is the mean itself."""
+    if sampled["tta"] == "none":
+        return None
+    array = "oof_views.npy" if sampled["passes"] > 1 else "oof_mean.npy"
+    return _over_folds(root, folds, array, "oof_tiles.csv", ids)
 
 
 def _open_unlabelled(data: Path, folds: list[int], ids: pd.Series) -> Unlabelled:

@@ -19,7 +19,8 @@ from salt.seeding import generator
 STEPS = {
     "single pass at 0.5": "single",
     "second round at 0.5": "student",
-    "TTA + MC dropout mean at 0.5": "averaged",
+    "TTA mean at 0.5": "views",
+    "MC dropout mean at 0.5": "averaged",
     "refined at 0.5": "refined",
     "ensemble (as adopted) at 0.5": "ensemble",
     "cross-fitted decision rule": "decided",
@@ -32,7 +33,7 @@ DECIMALS = 6  # of every number written: more would differ between machines
 def measure_labelled(run: Run) -> pd.DataFrame:
     """Measure every labelled tile: one row per tile, in store order.
 
-    Columns: a score per step of `STEPS` and per baseline, `iou`, `dice` and `wrong_pixels`
+    Columns: a score per step of `STEPS` taken and per baseline, `iou`, `dice` and `wrong_pixels`
     of the decision, `has_salt`, and `uncertainty` (mean predictive entropy, nat).
     """
     store, labelled = run.store, run.labelled
@@ -41,9 +42,8 @@ def measure_labelled(run: Run) -> pd.DataFrame:
         truths, ignore = store.masks[tiles], store.ignore[tiles]
         decided = labelled.decisions(tiles)
         measured = {
-            step: tile_scores(_at_half(getattr(labelled, step), tiles), truths, ignore)
-            for step in STEPS.values()
-            if step != "decided" and getattr(labelled, step) is not None
+            step: tile_scores(_at_half(maps, tiles), truths, ignore)
+            for step, maps in labelled.maps_by_step().items()
         }
         measured["decided"] = labelled.scores[tiles]
         measured |= _baseline_scores(store.images[tiles], truths, ignore)
@@ -131,6 +131,7 @@ def summarise(
             **_overlaps(labelled),
         },
         "steps": steps,
+        "gain_of_all_steps": _gain_of_all(labelled, samples, seed),
         "baselines": _baselines(labelled),
         "folds": run.summaries["index"],
         "postprocessing": run.summaries["ensemble"]["postprocessing"],
@@ -211,6 +212,13 @@ def _steps(measured: pd.DataFrame, samples: int, seed: int) -> list[dict[str, An
         steps.append(entry)
         before = scores
     return steps
+
+
+def _gain_of_all(measured: pd.DataFrame, samples: int, seed: int) -> dict[str, Any]:
+    """Return the paired gain of the last step over the first, with its interval."""
+    first, last = (measured[column].to_numpy() for column in ("single", "decided"))
+    gain = paired_gain(last, first, samples, generator(seed, "report", "gain of all steps"))
+    return {"gain": gain.mean, "gain_interval": [gain.low, gain.high]}
 
 
 def _intervals(samples: int, seed: int) -> Any:

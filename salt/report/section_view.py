@@ -8,12 +8,10 @@ A picture holds colours as indices of one palette, so that lines stay exact and 
 import io
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from salt.errors import ParameterError, StoreError, reported_errors
-from salt.files import read_csv, replacing
+from salt.errors import StoreError, reported_errors
 from salt.neighbours.mosaics import read_layout, sections_of, stitch
 from salt.neighbours.sections import Layout
 from salt.report.painting import boundary
@@ -26,7 +24,8 @@ from salt.report.palette import (
     rgb,
 )
 from salt.report.panels import Panel, TileRow
-from salt.report.run import Labelled, Run, Unlabelled, open_run
+from salt.report.picture_command import write_picture
+from salt.report.run import Labelled, Run, Unlabelled
 from salt.store import TILE_SIZE
 
 SHADES = 32  # of grey, and of the uncertainty map: few levels keep the files small
@@ -110,28 +109,24 @@ def draw_sheet(run: Run) -> np.ndarray | None:
     return _joined(pairs, axis=0) if pairs else None
 
 
-def main(arguments: list[str]) -> None:
-    """Write the picture of the largest sections to the path given.
+def sheet_of_run(run: Run) -> bytes:
+    """Return the largest sections as PNG.
 
     Raises:
-        ParameterError: not exactly one path was given.
-        StoreError: the pipeline has not finished, or no tile has a neighbour.
+        StoreError: no tile has a neighbour.
     """
-    if len(arguments) != 1:
-        raise ParameterError(
-            f"got {len(arguments)} arguments; expected the PNG to write. "
-            "Call `python -m salt.report.section_view docs/sections.png`."
-        )
-    data = Path("data")
-    folds = sorted(read_csv(data / "ensemble/oof_tiles.csv")["fold"].unique().tolist())
-    sheet = draw_sheet(open_run(data, folds))
+    sheet = draw_sheet(run)
     if sheet is None:
         raise StoreError(
             "data/index/neighbours.csv: no tile has a neighbour; expected sections to draw. "
             "Run the pipeline on tiles that were cut side by side."
         )
-    with replacing(Path(arguments[0])) as part:
-        part.write_bytes(indexed_png(sheet))
+    return indexed_png(sheet)
+
+
+def main(arguments: list[str]) -> None:
+    """Write the picture of the largest sections to the path given; see `write_picture`."""
+    write_picture(arguments, "python -m salt.report.section_view docs/sections.png", sheet_of_run)
 
 
 def _maps_of(run: Run, tiles: np.ndarray) -> tuple[list[np.ndarray | None], np.ndarray, np.ndarray]:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,6 +107,23 @@ def test_a_second_round_starts_from_the_first_and_moves(second_round: Path) -> N
     assert 0 < moved[0] < 0.05  # a few steps of 1e-3 from where the first round ended
     history = read_csv(second_round / "data/student/0/history.csv", ())
     assert len(history) == SECOND["epochs"]
+
+
+def test_both_rounds_choose_their_epoch_on_the_same_tiles(
+    second_round: Path, finished_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the second would choose on tiles that the network it starts from has learnt."""
+    write_params(second_round, pseudo=SECOND, train={"validation_share": 0.5})
+    shutil.copytree(finished_project / "data/pretrain", second_round / "data/pretrain")
+    opened = {}
+    for stage in ("train", "student"):
+        monkeypatch.setattr(
+            f"stages.{stage}.fit_fold",
+            lambda task, *_, stage=stage, **__: opened.update({stage: task.data}),
+        )
+        run_stage(second_round, stage, 0)
+    assert opened["train"].validation.ids == opened["student"].validation.ids
+    assert len(opened["train"].validation) > 0
 
 
 def test_the_same_second_round_gives_the_same_bytes(second_round: Path) -> None:

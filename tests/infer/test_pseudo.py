@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from salt.dataset import open_stacks
 from salt.files import read_array, read_csv, read_json
 from salt.infer.pseudo import Agreement, choose_tiles, judge_tiles, label_fold, mean_agreement
+from salt.infer.uncertainty import open_network
 from salt.models.predict import predict
-from salt.models.registry import load_model
 from salt.store import open_store
 
 SETTINGS = {"fold": 0, "passes": 2, "tta": "flip", "precision": "fp32"}
@@ -74,14 +73,12 @@ def test_no_tile_is_chosen_where_none_agrees() -> None:
 
 def test_a_single_deterministic_view_is_the_plain_prediction(finished_project: Path) -> None:
     data = finished_project / "data"
-    model = load_model(data / "train/0")
-    store, stacks = open_stacks(data / "ingest", data / "index", model.config.stack_width)
-    rows = store.unlabelled["row"].to_numpy()
-    images = np.asarray(store.images)
-    tiles = judge_tiles(
-        model, images, stacks[rows], passes=1, tta="none", precision="fp32", name=""
-    )
-    expected, _ = predict(model, images, stacks[rows], name="")
+    places = (data / name for name in ("train/0", "ingest", "index"))
+    network = open_network(*places, torch.device("cpu"))
+    rows = network.store.unlabelled["row"].to_numpy()
+    with torch.inference_mode():
+        tiles = judge_tiles(network, rows, passes=1, tta="none", name="")
+    expected, _ = predict(network.model, network.images, network.stacks[rows], name="")
     np.testing.assert_array_equal(tiles.masks, expected > 0.5)
     assert (tiles.agreement == 1).all()  # one member agrees with itself
 

@@ -1,12 +1,10 @@
-"""Small components and holes, on masks one by one and on all thresholds of a map at once."""
+"""Small components and holes of masks."""
 
 import numpy as np
 import pytest
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-from salt.infer.shapes import _opened, clean_levels, clean_masks
-
-SIZES, HOLES = np.array([0, 1, 2, 5, 40]), np.array([0, 1, 4, 30])
+from salt.infer.shapes import clean_masks
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -49,28 +47,6 @@ def test_zero_leaves_a_mask_alone() -> None:
     assert (clean_masks(masks, 0, 0) == masks).all()
 
 
-def maps(kind: str) -> np.ndarray:
-    draw = np.random.default_rng(3)
-    if kind == "wide":  # more levels than a byte holds
-        return draw.integers(0, 300, (3, 15, 15)).astype(np.uint16)
-    levels = draw.integers(0, 6, (6, 17, 13))
-    levels[0], levels[1] = 0, 5  # all empty, all salt
-    levels[2, :9] = 0  # salt below alone
-    levels[3] = np.where(draw.random((17, 13)) < 0.1, 5, 2)
-    return levels.astype(np.uint8)
-
-
-@pytest.mark.parametrize("kind", ["few", "wide"])
-def test_a_cleaned_map_thresholds_to_the_cleaned_masks_of_the_map(kind: str) -> None:
-    levels = maps(kind)
-    cleaned = clean_levels(levels, SIZES, HOLES)
-    assert cleaned.shape == (len(SIZES), len(HOLES), *levels.shape)
-    for cut in range(1, levels.max() + 1, 1 if kind == "few" else 60):
-        for size, holes in np.ndindex(len(SIZES), len(HOLES)):
-            expected = clean_masks(levels >= cut, SIZES[size], HOLES[holes])
-            assert ((cleaned[size, holes] >= cut) == expected).all(), (cut, size, holes)
-
-
 @pytest.mark.parametrize("size", [2, 6])
 @pytest.mark.parametrize("holes", [1, 9])
 def test_masks_are_cleaned_as_scikit_image_does(size: int, holes: int) -> None:
@@ -78,12 +54,3 @@ def test_masks_are_cleaned_as_scikit_image_does(size: int, holes: int) -> None:
     for mask, cleaned in zip(masks, clean_masks(masks, size, holes), strict=True):
         kept = remove_small_objects(mask, max_size=size - 1)
         assert (cleaned == remove_small_holes(kept, max_size=holes)).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 2), (5, 2)])
-def test_salt_in_the_smallest_of_boxes_is_cleaned_as_well(shape: tuple[int, int]) -> None:
-    levels = np.zeros((9, 9), np.uint16)
-    levels[2 : 2 + shape[0], 3 : 3 + shape[1]] = 7
-    kept, removed = _opened(levels, np.array([shape[0] * shape[1], shape[0] * shape[1] + 1]))
-    np.testing.assert_array_equal(kept, levels)
-    assert not removed.any()

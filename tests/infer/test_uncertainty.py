@@ -8,10 +8,8 @@ from tiny_project import run_stage
 
 from salt.dataset import open_stacks
 from salt.errors import ModelError, StoreError
-from salt.files import read_array, read_csv
+from salt.files import read_array, read_csv, read_json
 from salt.infer.uncertainty import (
-    VIEWS,
-    View,
     as_levels,
     binary_entropy,
     dropout_switched_on,
@@ -19,8 +17,8 @@ from salt.infer.uncertainty import (
     moments,
     sample_passes,
     sample_views,
-    show,
 )
+from salt.infer.views import View
 from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import predict
@@ -209,28 +207,19 @@ def test_the_passes_of_every_view_land_on_the_plain_ones(make_segmenter, images,
     # a network that answers pixel by pixel has nothing to say about mirroring or moving
     model.settle = lambda tiles: tiles
     model.finish = lambda tiles: Segmentation(tiles[:, 1:2], None)
-    plain = sample_views(model, images, passes=1, size=101, tta="none")
-    every = sample_views(model, images, passes=1, size=101, tta=tta)
+    plain = moments(*sample_views(model, images, passes=1, size=101, tta="none"))
+    every = moments(*sample_views(model, images, passes=1, size=101, tta=tta))
     torch.testing.assert_close(every.mean, plain.mean)
     assert every.variance.max() < 1e-12
 
 
 def test_views_are_the_passes_of_tile_and_mirror_image_together(make_segmenter, images) -> None:
     model = make_segmenter()
-    summary = sample_views(model, images, passes=1, size=101, tta="flip")
+    summary = moments(*sample_views(model, images, passes=1, size=101, tta="flip"))
     plain, _ = sample_passes(model, images, passes=1, size=101)
     mirrored, _ = sample_passes(model, images, passes=1, size=101, view=View(mirror=True))
     torch.testing.assert_close(summary.mean, (plain[0] + mirrored[0]) / 2)
     torch.testing.assert_close(summary.variance, (plain[0] - mirrored[0]) ** 2 / 4)
-
-
-def test_views_show_the_tile_mirrored_and_moved() -> None:
-    image = torch.zeros(1, 1, 8, 8)
-    image[0, 0, 2, 3] = 1
-    assert show(image, View(shift=2))[0, 0, 4, 5] == 1
-    assert show(image, View(mirror=True))[0, 0, 2, 4] == 1
-    assert show(image, View(mirror=True, shift=2))[0, 0, 4, 2] == 1
-    assert len(set(VIEWS["flip_shift"])) == 6
 
 
 def test_a_tile_is_not_moved_beyond_its_margin(make_segmenter) -> None:
@@ -269,6 +258,17 @@ def test_the_held_out_and_the_test_tiles_are_measured(finished_project: Path) ->
     assert ids[0, "test"] == ids[1, "test"] == [f"b{tile:02d}" for tile in range(6)]
 
 
+def test_the_views_without_dropout_are_kept_for_held_out_tiles(finished_project: Path) -> None:
+    data = finished_project / "data"
+    store, stacks = open_stacks(data / "ingest", data / "index", width=3)
+    rows = store.rows_of(read_csv(data / "uncertainty/1/oof_tiles.csv")["id"])
+    expected, _ = predict(load_model(data / "student/1"), store.images, stacks[rows], flip=True)
+    views = read_array(data / "uncertainty/1/oof_views.npy")
+    np.testing.assert_allclose(views, expected, atol=1e-3)
+    assert not (data / "uncertainty/1/test_views.npy").exists()
+    assert read_json(data / "uncertainty/1/summary.json") == {"passes": 2, "tta": "flip"}
+
+
 @pytest.mark.parametrize("tiles_at_once", [64, 5])
 def test_one_pass_without_flips_is_what_training_predicted(
     finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiles_at_once: int
@@ -289,6 +289,7 @@ def test_one_pass_without_flips_is_what_training_predicted(
     trained = read_array(finished_project / "data/train/0/oof_probability.npy")
     np.testing.assert_allclose(measured, trained, atol=1e-3)
     assert not read_array(tmp_path / "oof_variance.npy").any()
+    assert not (tmp_path / "oof_views.npy").exists()  # it would be the mean again
 
 
 def test_the_test_maps_come_from_the_test_tiles(finished_project: Path, tmp_path: Path) -> None:

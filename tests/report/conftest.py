@@ -143,6 +143,7 @@ def _write_folds(
         for error, array, table in (
             (1.3, train / "oof_probability.npy", train / "oof_tiles.csv"),
             (1.2, student / "oof_probability.npy", student / "oof_tiles.csv"),
+            (1.1, uncertainty / "oof_views.npy", uncertainty / "oof_tiles.csv"),
             (1.0, uncertainty / "oof_mean.npy", uncertainty / "oof_tiles.csv"),
             (0.8, refine / "oof_probability.npy", refine / "oof_tiles.csv"),
         ):
@@ -156,6 +157,7 @@ def _write_folds(
             for part, tiles in (("oof", ids[own]), ("test", test_ids)):
                 levels = draw.integers(40, size=(len(tiles), TILE_SIZE, TILE_SIZE))
                 write_array(uncertainty / f"{part}_{spread}.npy", levels.astype(np.uint8))
+        write_json(uncertainty / "summary.json", {"passes": 4, "tta": "flip"})
         write_csv(train / "history.csv", _history(name))
         write_json(data / "pseudo" / str(name) / "summary.json", {"chosen": 3})
 

@@ -152,8 +152,17 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
     metrics = read_json(report / "metrics.json")
     for step in metrics["steps"][1:]:
         step |= {"gain": 0.01, "gain_interval": interval}
+    metrics["gain_of_all_steps"] = {"gain": 0.01, "gain_interval": interval}
     page = render_without_pictures(metrics)
-    assert page.count(f'<b class="{verdict}">') == 5
+    assert page.count(f'<b class="{verdict}">') == 7  # six gains and that of all together
+
+
+def test_a_step_that_was_not_taken_says_what_would_take_it(report: Path) -> None:
+    metrics = read_json(report / "metrics.json")
+    assert "Not taken" not in render_without_pictures(metrics)
+    metrics["steps"] = [step for step in metrics["steps"] if "dropout" not in step["step"]]
+    page = render_without_pictures(metrics)
+    assert "Not taken: one pass, without dropout (uncertainty.passes)." in page
 
 
 def test_the_effect_of_post_processing_is_shown_although_it_is_off(report: Path) -> None:
@@ -171,7 +180,7 @@ def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
     assert history.groupby("fold")["epoch"].count().to_dict() == {0: 12, 1: 12}
     assert list(history)[:2] == ["fold", "epoch"]
     assert list(steps) == ["step", "score", "low", "high", "gain", "gain_low", "gain_high"]
-    assert len(steps) == 6
+    assert len(steps) == 7
     assert list(threshold) == ["threshold", "score"]
 
 

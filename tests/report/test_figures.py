@@ -21,7 +21,9 @@ HISTORY = pd.DataFrame(
 )
 STEPS = [
     {"step": "single pass at 0.5", "score": 0.7, "interval": [0.65, 0.75]},
-    {"step": "refined at 0.5", "score": 0.8, "interval": [0.76, 0.84]},
+    {"step": "TTA mean at 0.5", "score": 0.7, "gain": 0.0, "gain_interval": [-0.01, 0.01]},
+    {"step": "refined at 0.5", "score": 0.8, "gain": 0.1, "gain_interval": [0.06, 0.14]},
+    {"step": "decided", "score": 0.75, "gain": -0.05, "gain_interval": [-0.06, -0.04]},
 ]
 CURVE = pd.DataFrame({"threshold": [0.25, 0.5, 0.75], "score": [0.6, 0.8, 0.7]})
 BINS = pd.DataFrame({"bin": [0.25, 0.5, 0.75]}).assign(
@@ -40,7 +42,7 @@ RISKS = pd.DataFrame(
 )
 DRAWERS: dict[str, Callable[[Theme], bytes]] = {
     "training_curves": lambda theme: figures.training_curves(HISTORY, theme),
-    "step_scores": lambda theme: figures.step_scores(STEPS, theme),
+    "waterfall": lambda theme: figures.waterfall(STEPS, theme),
     "score_histogram": lambda theme: figures.score_histogram(
         np.array([0.0, 0.3, 1.0]), np.array([True, True, False]), theme
     ),

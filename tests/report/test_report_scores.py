@@ -36,7 +36,7 @@ def summary_of(run: Run, seed: int = 1) -> dict:
 
 def test_steps_are_scored_at_one_half_on_the_same_tiles(run: Run) -> None:
     measured = measure_labelled(run)
-    for step in ("single", "student", "averaged", "refined", "ensemble"):
+    for step in ("single", "student", "views", "averaged", "refined", "ensemble"):
         maps = getattr(run.labelled, step).read(np.arange(12))
         expected = tile_scores(maps >= 0.5, run.store.masks)
         assert measured[step].tolist() == expected.tolist()
@@ -57,6 +57,15 @@ def test_gains_add_up_from_the_first_step_to_the_last(run: Run) -> None:
     assert "gain" not in steps[0]
     total = steps[0]["score"] + sum(step["gain"] for step in steps[1:])
     assert total == pytest.approx(steps[-1]["score"], abs=1e-5)
+
+
+def test_the_gain_of_all_steps_is_paired_from_first_to_last(run: Run) -> None:
+    metrics, measured = summary_of(run), measure_labelled(run)
+    found = metrics["gain_of_all_steps"]
+    gains = measured["decided"] - measured["single"]
+    assert found["gain"] == pytest.approx(gains.mean(), abs=1e-6)
+    low, high = found["gain_interval"]
+    assert gains.min() <= low <= found["gain"] <= high <= gains.max()
 
 
 def test_an_all_empty_baseline_scores_the_share_of_empty_tiles(run: Run) -> None:
@@ -126,3 +135,25 @@ def test_a_step_the_run_did_not_take_is_left_out(finished_run: Path) -> None:
         write_json(finished_run / f"pseudo/{fold}/summary.json", {"chosen": 0})
     steps = [step["step"] for step in summary_of(open_run(finished_run, FOLDS))["steps"]]
     assert steps == [step for step in STEPS if step != "second round at 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("sampled", "left_out"),
+    [
+        ({"passes": 4, "tta": "none"}, {"TTA mean at 0.5"}),
+        ({"passes": 1, "tta": "flip_shift"}, {"MC dropout mean at 0.5"}),
+        ({"passes": 1, "tta": "none"}, {"TTA mean at 0.5", "MC dropout mean at 0.5"}),
+    ],
+)
+def test_views_and_dropout_are_steps_of_their_own(
+    finished_run: Path, sampled: dict, left_out: set[str]
+) -> None:
+    for fold in FOLDS:
+        (finished_run / f"uncertainty/{fold}/oof_views.npy").unlink()  # both needed it
+        write_json(finished_run / f"uncertainty/{fold}/summary.json", sampled)
+    run = open_run(finished_run, FOLDS)
+    assert set(STEPS) - {step["step"] for step in summary_of(run)["steps"]} == left_out
+    if sampled["tta"] != "none":  # the mean of one pass per view
+        measured = measure_labelled(run)
+        maps = run.labelled.averaged.read(np.arange(12))
+        assert measured["views"].tolist() == tile_scores(maps >= 0.5, run.store.masks).tolist()
