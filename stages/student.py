@@ -65,11 +65,21 @@ def main(fold: int) -> None:
     resume = resume_folder(f"student@{fold}", decides, inputs)
     task = StudentTask(labelled, tiles, params.pseudo.weight)
     second = replace(first, epochs=params.pseudo.epochs, learning_rate=params.pseudo.learning_rate)
-    where = {"start": teacher, "out": out, "resume": resume, "device": processes.device}
     with tracking.stage_run(
         "student", params=params.model_dump(), fold=fold, tracked=processes.first
     ) as run:
-        fit_fold(task, model, second, anew=(), report=run.metrics, processes=processes, **where)
+        fit_fold(
+            task,
+            model,
+            second,
+            start=teacher,
+            anew=(),
+            out=out,
+            resume=resume,
+            device=processes.device,
+            report=run.metrics,
+            processes=processes,
+        )
     if processes.first:
         discard(resume)
 
