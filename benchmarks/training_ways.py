@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import Batch, LabelledTiles, collate, normalise, signed_distance
+from salt.fit.fold import FoldData
 from salt.fit.loop import Fit
-from salt.fit.segmentation import FoldData, SegmentationTask
+from salt.fit.segmentation import SegmentationTask
 from salt.fit.task import FitConfig
 from salt.losses.compound import LossConfig, compound_loss, loss_config
 from salt.models.registry import build_model

@@ -3,12 +3,14 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from salt import tracking
 from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
+from salt.fit.fold import fold_inputs
 from salt.fit.processes import launch
 from salt.fit.segmentation import fit_fold, open_task
 from salt.fit.student import StudentTask, pass_on, pseudo_tiles
@@ -19,13 +21,8 @@ from salt.params import load_params
 from salt.seeding import derive_seed, seed_everything
 from salt.store import open_store
 
-INGEST, INDEX, SYNTHESIZE = Path("data/ingest"), Path("data/index"), Path("data/synthesize")
+TILES = (Path("data/ingest"), Path("data/index"), Path("data/synthesize"))
 TRAIN, PSEUDO, OUT = Path("data/train"), Path("data/pseudo"), Path("data/student")
-INPUTS = [
-    *(INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")),
-    *(INDEX / name for name in ("neighbours.csv", "folds.csv")),
-    *(SYNTHESIZE / name for name in ("images.npy", "masks.npy")),
-]
 
 
 def main(fold: int) -> None:
@@ -39,7 +36,7 @@ def main(fold: int) -> None:
     teacher, labels, out = (folder / str(fold) for folder in (TRAIN, PSEUDO, OUT))
     labelled = open_task(
         f"student@{fold}",
-        (INGEST, INDEX, SYNTHESIZE),
+        TILES,
         fold=fold,
         model=model,
         loss=loss_config(params.loss.model_dump()),
@@ -53,7 +50,7 @@ def main(fold: int) -> None:
         workers=runtime.workers,
         part=processes.part,
     )
-    tiles = pseudo_tiles(labels, open_store(INGEST), labelled.data)
+    tiles = pseudo_tiles(labels, open_store(TILES[0]), labelled.data)
     if not len(tiles):
         if processes.first:
             pass_on(teacher, out)
@@ -61,25 +58,13 @@ def main(fold: int) -> None:
     first = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     names = ("model", "loss", "augment", "train", "pseudo")
     decides = {name: getattr(params, name).model_dump() for name in names} | {"seed": params.seed}
-    inputs = [*INPUTS, teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
-    resume = resume_folder(f"student@{fold}", decides, inputs)
+    inputs = [teacher / "weights.safetensors", labels / "masks.npy", labels / "tiles.csv"]
+    resume = resume_folder(f"student@{fold}", decides, [*fold_inputs(*TILES), *inputs])
     task = StudentTask(labelled, tiles, params.pseudo.weight)
     second = replace(first, epochs=params.pseudo.epochs, learning_rate=params.pseudo.learning_rate)
-    with tracking.stage_run(
-        "student", params=params.model_dump(), fold=fold, tracked=processes.first
-    ) as run:
-        fit_fold(
-            task,
-            model,
-            second,
-            start=teacher,
-            anew=(),
-            out=out,
-            resume=resume,
-            device=processes.device,
-            report=run.metrics,
-            processes=processes,
-        )
+    where = dict[str, Any](start=teacher, out=out, resume=resume, processes=processes)
+    with tracking.stage_run("student", params.model_dump(), fold, processes.first) as run:
+        fit_fold(task, model, second, anew=(), report=run.metrics, **where)
     if processes.first:
         discard(resume)
 

@@ -8,6 +8,7 @@ from salt.augment import AugmentConfig
 from salt.errors import reported_errors
 from salt.fit.checkpoint import discard, resume_folder
 from salt.fit.devices import open_device
+from salt.fit.fold import fold_inputs
 from salt.fit.processes import launch
 from salt.fit.segmentation import HEADS, fit_fold, open_task
 from salt.fit.task import FitConfig
@@ -16,14 +17,8 @@ from salt.models.segmenter import config_from
 from salt.params import load_params
 from salt.seeding import seed_everything
 
-INGEST, INDEX, SYNTHESIZE = Path("data/ingest"), Path("data/index"), Path("data/synthesize")
+TILES = (Path("data/ingest"), Path("data/index"), Path("data/synthesize"))
 PRETRAIN, OUT = Path("data/pretrain"), Path("data/train")
-INPUTS = [
-    *(INGEST / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")),
-    *(INDEX / name for name in ("neighbours.csv", "folds.csv")),
-    *(SYNTHESIZE / name for name in ("images.npy", "masks.npy")),
-    PRETRAIN / "weights.safetensors",
-]
 
 
 def main(fold: int) -> None:
@@ -37,7 +32,7 @@ def main(fold: int) -> None:
     processes = launch(device, settings.devices, settings.nodes, settings.batch_size)
     task = open_task(
         f"train@{fold}",
-        (INGEST, INDEX, SYNTHESIZE),
+        TILES,
         fold=fold,
         model=model,
         loss=loss_config(params.loss.model_dump()),
@@ -54,7 +49,7 @@ def main(fold: int) -> None:
     fit_config = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     decides = {name: getattr(params, name).model_dump() for name in ("model", "loss", "augment")}
     decides |= {"seed": params.seed, "train": settings.model_dump()}
-    resume = resume_folder(f"train@{fold}", decides, INPUTS)
+    resume = resume_folder(f"train@{fold}", decides, fold_inputs(*TILES))
     with tracking.stage_run(
         "train", params=params.model_dump(), fold=fold, tracked=processes.first
     ) as run:
@@ -66,7 +61,6 @@ def main(fold: int) -> None:
             anew=HEADS,
             out=OUT / str(fold),
             resume=resume,
-            device=processes.device,
             report=run.metrics,
             processes=processes,
         )

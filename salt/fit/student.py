@@ -16,7 +16,8 @@ import torch
 from salt.dataset import Batch, LabelledTiles
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, replacing
-from salt.fit.segmentation import FoldData, SegmentationTask
+from salt.fit.fold import FoldData
+from salt.fit.segmentation import SegmentationTask
 from salt.models.segmenter import CONFIG, WEIGHTS, Network
 from salt.store import TileStore
 

@@ -3,16 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from tiny_project import (
-    tiny_params,
-)
+from tiny_project import tiny_params
 
 from salt.augment import Augmentation, AugmentConfig
-from salt.fit.segmentation import (
-    FoldData,
-    SegmentationTask,
-    read_fold,
-)
+from salt.fit.fold import FoldData, read_fold
+from salt.fit.segmentation import SegmentationTask
 from salt.losses.compound import loss_config
 
 

@@ -15,10 +15,11 @@ from tiny_project import (
 
 from salt.errors import StoreError, TrainingError
 from salt.files import read_array, read_csv, write_csv
+from salt.fit.fold import _whole_groups
+from salt.fit.processes import Processes
 from salt.fit.segmentation import (
     HEADS,
     SegmentationTask,
-    _whole_groups,
     fit_fold,
 )
 from salt.fit.task import FitConfig
@@ -40,8 +41,8 @@ def fit(task: SegmentationTask, out: Path, pretrained: Path, config: FitConfig =
         anew=HEADS,
         out=out,
         resume=out / "resume",
-        device=torch.device("cpu"),
         report=lambda *_: None,
+        processes=Processes(torch.device("cpu")),
     )
 
 

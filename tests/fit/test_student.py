@@ -12,7 +12,8 @@ from tiny_project import FOLDS, files_of, run_stage, tiny_params, write_params
 from salt.augment import Augmentation, AugmentConfig
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, write_array, write_csv
-from salt.fit.segmentation import SegmentationTask, read_fold
+from salt.fit.fold import read_fold
+from salt.fit.segmentation import SegmentationTask
 from salt.fit.student import StudentTask, pass_on, pseudo_tiles
 from salt.losses.compound import loss_config
 from salt.models.weights import read_weights
@@ -113,7 +114,7 @@ def test_both_rounds_choose_their_epoch_on_the_same_tiles(
     second_round: Path, finished_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the second would choose on tiles that the network it starts from has learnt."""
-    write_params(second_round, pseudo=SECOND, train={"validation_share": 0.5})
+    write_params(second_round, pseudo=SECOND, train={"validation_share": 0.4})
     shutil.copytree(finished_project / "data/pretrain", second_round / "data/pretrain")
     opened = {}
     for stage in ("train", "student"):

@@ -45,7 +45,7 @@ def test_three_steps_teach_every_parameter_and_the_saved_model_comes_back_to_the
     model = build(name).train()
     images, size = tiles(model), model.config.input_size
     masks = (images[:, 1:2] > 0).float()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(3):
         output = model(images)
         assert output.mask_logits.shape == (2, 1, size, size)
