@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from salt import tracking
 from salt.augment import AugmentConfig
@@ -31,8 +32,7 @@ INPUTS = [
 def main(fold: int) -> None:
     """Go on training with pseudo-labels, resuming a killed run; without any pass train on."""
     params = load_params()
-    settings, runtime = params.train, params.runtime
-    model = config_from(params.model.model_dump())
+    settings, runtime, model = params.train, params.runtime, config_from(params.model.model_dump())
     seed = seed_everything(params.seed, "student", fold)
     device = open_device(runtime.device, runtime.threads, runtime.deterministic)
     processes = launch(device, settings.devices, settings.nodes, settings.batch_size)
@@ -64,11 +64,11 @@ def main(fold: int) -> None:
     resume = resume_folder(f"student@{fold}", decides, inputs)
     task = StudentTask(labelled, tiles, params.pseudo.weight)
     second = replace(first, epochs=params.pseudo.epochs, learning_rate=params.pseudo.learning_rate)
-    where = {"start": teacher, "out": out, "resume": resume, "device": processes.device}
+    where = dict[str, Any](start=teacher, out=out, resume=resume, processes=processes)
     with tracking.stage_run(
         "student", params=params.model_dump(), fold=fold, tracked=processes.first
     ) as run:
-        fit_fold(task, model, second, anew=(), report=run.metrics, processes=processes, **where)
+        fit_fold(task, model, second, anew=(), device=processes.device, report=run.metrics, **where)
     if processes.first:
         discard(resume)
 
