@@ -1,12 +1,10 @@
 """The U-Net decoder: upsample, concatenate the skip, convolve, recalibrate, drop.
 
-A block runs in two steps, with a named dropout site behind each. All that lies before the first
-site that drops anything is the same in every Monte Carlo pass, so `settle` runs it once and
-`finish` runs the rest.
+Dropout stands at named sites behind the blocks. All that lies before the first one is the
+same in every Monte Carlo pass, so `settle` runs it once and `finish` runs the rest.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -49,20 +47,19 @@ class DropoutSite(nn.Dropout2d):
 
 
 def site_rates(sites: str, blocks: int, dropout: float) -> list[float]:
-    """Return the share of channels dropped behind each step of the decoder, coarse to fine.
-
-    A block's first step joins the skip, its second one ends it.
+    """Return the share of channels dropped behind each of the decoder's blocks, coarse to fine.
 
     Args:
-        sites: `early`: behind every block but the two finest; `late`: inside the finest block,
-            behind its first step; `head`: behind it, just before the mask head.
+        sites: `early`: behind every block but the two finest; `late`: behind the last block
+            but one, so that one block lies behind the first site; `head`: behind the last
+            block, just before the mask head.
     """
     places = {
-        "early": range(1, 2 * (blocks - 2), 2),
-        "late": range(2 * blocks - 2, 2 * blocks - 1),
-        "head": range(2 * blocks - 1, 2 * blocks),
+        "early": range(blocks - 2),
+        "late": range(blocks - 2, blocks - 1),
+        "head": range(blocks - 1, blocks),
     }
-    return [dropout * (step in places[sites]) for step in range(2 * blocks)]
+    return [dropout * (block in places[sites]) for block in range(blocks)]
 
 
 class AttentionGate(nn.Module):
@@ -92,7 +89,7 @@ def doubling(channels: int, upsampling: str) -> nn.Module:
 
 
 class DecoderBlock(nn.Module):
-    """Double the resolution, join the skip, convolve twice, recalibrate; in two steps."""
+    """Double the resolution, join the skip, convolve twice, recalibrate."""
 
     def __init__(
         self,
@@ -111,17 +108,13 @@ class DecoderBlock(nn.Module):
         self.second = ConvBlock(out_channels, out_channels)
         self.attention = ScSE(out_channels) if scse else nn.Identity()
 
-    def join(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """Join [B, C, H, W] and a skip [B, D, 2H, 2W]; give [B, E, 2H, 2W]."""
         features = self.up(coarse)
         if skip is not None:
             gated = skip if self.gate is None else self.gate(skip, features)
             features = torch.cat([features, gated], dim=1)
-        return self.first(features)
-
-    def end(self, joined: torch.Tensor) -> torch.Tensor:
-        """Convolve once more and recalibrate what was joined; same shape."""
-        return self.attention(self.second(joined))
+        return self.attention(self.second(self.first(features)))
 
 
 class UnetDecoder(nn.Module):
@@ -169,58 +162,43 @@ class UnetDecoder(nn.Module):
 
         rates = site_rates(sites, len(channels), dropout)
         self.sites = nn.ModuleList(DropoutSite(rate) for rate in rates)
-        active = [step for step, rate in enumerate(rates) if rate > 0]
-        self.settled_steps = active[0] + 1 if active else len(rates)
+        active = [block for block, rate in enumerate(rates) if rate > 0]
+        self.settled_blocks = active[0] + 1 if active else len(rates)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode feature maps, fine to coarse, to [B, channels[-1], S, S]."""
         return self.finish(self.settle(features), features)[-1]
 
     def settle(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Run the steps before the first active site, never random.
-
-        Returns:
-            The output of every block that ended, and of the last step.
-        """
-        outputs, decoded = [], features[-1]
-        for step in range(self.settled_steps):
-            decoded = self._run(step, decoded, features)
-            if _ends_block(step) or step == self.settled_steps - 1:
-                outputs.append(decoded)
-        return outputs
+        """Run the blocks before the first active site, never random: their outputs."""
+        levels, decoded = [], features[-1]
+        for block in range(self.settled_blocks):
+            decoded = self._run(block, decoded, features)
+            levels.append(decoded)
+        return levels
 
     def finish(
         self, settled: Sequence[torch.Tensor], features: Sequence[torch.Tensor]
     ) -> list[torch.Tensor]:
         """Run the first active site and all behind it: every block's output, coarse to fine."""
-        *levels, decoded = settled
-        for step in range(self.settled_steps - 1, len(self.sites)):
-            if step >= self.settled_steps:
-                decoded = self._run(step, decoded, features)
-            decoded = self.sites[step](decoded)
-            if _ends_block(step):
-                levels.append(decoded)
+        decoded = self.sites[self.settled_blocks - 1](settled[-1])
+        levels = [*settled[:-1], decoded]
+        for block in range(self.settled_blocks, len(self.blocks)):
+            decoded = self.sites[block](self._run(block, decoded, features))
+            levels.append(decoded)
         return levels
 
     def skips_behind_site(self) -> list[int]:
         """Return which of the features, fine to coarse, `finish` reads."""
-        joined = (self.settled_steps + 1) // 2  # blocks whose first step is settled
-        late = self.skip_reductions[joined:]
+        late = self.skip_reductions[self.settled_blocks :]
         return [place for place, reduction in enumerate(self.reductions) if reduction in late]
 
     def _run(
-        self, step: int, decoded: torch.Tensor, features: Sequence[torch.Tensor]
+        self, block: int, decoded: torch.Tensor, features: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        block = cast(DecoderBlock, self.blocks[step // 2])
-        if _ends_block(step):
-            return block.end(decoded)
-        reduction = self.skip_reductions[step // 2]
+        reduction = self.skip_reductions[block]
         skip = features[self.reductions.index(reduction)] if reduction in self.reductions else None
-        return block.join(decoded, skip)
-
-
-def _ends_block(step: int) -> bool:
-    return step % 2 == 1
+        return self.blocks[block](decoded, skip)
 
 
 class Hypercolumn(nn.Module):

@@ -160,19 +160,20 @@ def test_passes_of_a_full_batch_are_to_the_bit_those_of_a_seeded_loop(
 
 
 def test_only_what_lies_behind_the_first_site_runs_more_than_once(make_segmenter, images) -> None:
-    model = make_segmenter()  # late: half a block behind the first site
-    finest = model.decoder.blocks[-1]
-    runs = dict.fromkeys(["encoder", "pyramid", "first", "second", "head"], 0)
-    modules = [model.encoder, model.pyramid, finest.first, finest.second, model.mask_head]
-    for name, module in zip(runs, modules, strict=True):
+    model = make_segmenter()  # late: one block behind the first site
+    runs = dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2", "blocks.3", "head"], 0)
+    modules = [model.encoder, model.pyramid, *(model.decoder.blocks[i] for i in (0, 2, 3))]
+    for name, module in zip(runs, [*modules, model.mask_head], strict=True):
 
         def count(_, inputs, __, name=name) -> None:
             runs[name] += len(inputs[0])
 
         module.register_forward_hook(count)
     sample_passes(model, images, passes=20, size=101)
-    once = dict.fromkeys(["encoder", "pyramid", "first"], 3)
-    assert runs == once | {"second": 60, "head": 60}
+    assert runs == dict.fromkeys(["encoder", "pyramid", "blocks.0", "blocks.2"], 3) | {
+        "blocks.3": 60,
+        "head": 60,
+    }
 
 
 def test_sampling_leaves_the_model_as_it_was(make_segmenter, images) -> None:

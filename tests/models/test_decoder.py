@@ -40,15 +40,14 @@ def test_every_feature_matters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sites", "steps", "settled_side"),  # of four blocks, two steps each
-    [("early", [1, 3], 4), ("late", [6], 32), ("head", [7], 32)],
+    ("sites", "rates", "settled_side"),
+    [("early", [0.5, 0.5, 0, 0], 4), ("late", [0, 0, 0.5, 0], 16), ("head", [0, 0, 0, 0.5], 32)],
 )
 def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
-    sites: str, steps: list[int], settled_side: int
+    sites: str, rates: list[float], settled_side: int
 ) -> None:
     model, features = decoder(sites=sites), features_of()
-    rates = [m.p for m in model.modules() if isinstance(m, DropoutSite)]
-    assert rates == [0.5 * (step in steps) for step in range(8)]
+    assert [m.p for m in model.modules() if isinstance(m, DropoutSite)] == rates
     assert model.settle(features)[-1].shape[-1] == settled_side
     torch.testing.assert_close(model.finish(model.settle(features), features)[-1], model(features))
 
@@ -58,7 +57,7 @@ def test_without_dropout_all_of_the_decoder_is_settled() -> None:
     assert torch.equal(model.settle(features)[-1], model(features))
 
 
-@pytest.mark.parametrize(("sites", "read"), [("early", [0, 1, 2]), ("late", []), ("head", [])])
+@pytest.mark.parametrize(("sites", "read"), [("early", [0, 1, 2]), ("late", [0]), ("head", [])])
 def test_the_skips_read_behind_the_first_site_are_told(sites: str, read: list[int]) -> None:
     model, features = decoder(sites=sites), features_of()
     assert model.skips_behind_site() == read
@@ -69,8 +68,7 @@ def test_the_skips_read_behind_the_first_site_are_told(sites: str, read: list[in
 
 def test_a_block_doubles_the_resolution() -> None:
     block = DecoderBlock(6, 3, 5, scse=True)
-    joined = block.join(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8))
-    assert joined.shape == block.end(joined).shape == (2, 5, 8, 8)
+    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
 
 
 def test_recalibration_with_open_gates_adds_the_two_halves() -> None:
@@ -97,7 +95,7 @@ def test_the_channel_gate_scales_whole_channels(gate: float, expected: float) ->
 
 def test_a_transposed_block_doubles_the_resolution_with_weights_of_its_own() -> None:
     block = DecoderBlock(6, 3, 5, scse=False, upsampling="transposed")
-    assert block.join(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
     assert block.up.weight.shape == (6, 6, 2, 2)
 
 
@@ -113,7 +111,7 @@ def test_a_closed_gate_shuts_the_skip_out() -> None:
     torch.nn.init.zeros_(block.gate.weight.weight)
     block.gate.weight.bias.data.fill_(-100.0)
     coarse = torch.randn(1, 6, 4, 4)
-    first, second = (block.join(coarse, torch.randn(1, 3, 8, 8)) for _ in range(2))
+    first, second = (block(coarse, torch.randn(1, 3, 8, 8)) for _ in range(2))
     assert torch.equal(first, second)
 
 
