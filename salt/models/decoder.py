@@ -5,10 +5,13 @@ same in every Monte Carlo pass, so `settle` runs it once and `finish` runs the r
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+Skips = list[torch.Tensor | None]
 
 
 class ConvBlock(nn.Sequential):
@@ -89,7 +92,12 @@ def doubling(channels: int, upsampling: str) -> nn.Module:
 
 
 class DecoderBlock(nn.Module):
-    """Double the resolution, join the skip, convolve twice, recalibrate."""
+    """Double the resolution, join the skip, convolve twice, recalibrate.
+
+    The first convolution is the sum of one over the coarse features and one over the skip: over
+    both side by side it would be the same. So `weighed` can give the skip's part once for many
+    Monte Carlo passes, and nothing need be copied together.
+    """
 
     def __init__(
         self,
@@ -104,17 +112,36 @@ class DecoderBlock(nn.Module):
         self.up = doubling(in_channels, upsampling)
         gated = skip_attention == "spatial" and skip_channels > 0
         self.gate = AttentionGate(skip_channels, in_channels) if gated else None
+        self.in_channels = in_channels
         self.first = ConvBlock(in_channels + skip_channels, out_channels)
         self.second = ConvBlock(out_channels, out_channels)
         self.attention = ScSE(out_channels) if scse else nn.Identity()
 
-    def forward(self, coarse: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
-        """Join [B, C, H, W] and a skip [B, D, 2H, 2W]; give [B, E, 2H, 2W]."""
-        features = self.up(coarse)
-        if skip is not None:
-            gated = skip if self.gate is None else self.gate(skip, features)
-            features = torch.cat([features, gated], dim=1)
-        return self.attention(self.second(self.first(features)))
+    def weighed(self, skip: torch.Tensor) -> torch.Tensor:
+        """Return a skip's part of the first convolution, [B, E, 2H, 2W] for [B, D, 2H, 2W].
+
+        A gated skip is returned as it is: its weights depend on the coarse features.
+        """
+        return skip if self.gate is not None else self._over_skip(skip)
+
+    def forward(self, coarse: torch.Tensor, weighed: torch.Tensor | None) -> torch.Tensor:
+        """Join [B, C, H, W] and what `weighed` made of a skip; give [B, E, 2H, 2W]."""
+        up = self.up(coarse)
+        joined = F.conv2d(up, self._kernel[:, : self.in_channels], padding=1)
+        if self.gate is not None and weighed is not None:
+            weighed = self._over_skip(self.gate(weighed, up))
+        if weighed is not None:
+            joined = joined + weighed
+        for layer in list(self.first)[1:]:
+            joined = layer(joined)
+        return self.attention(self.second(joined))
+
+    def _over_skip(self, skip: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(skip, self._kernel[:, self.in_channels :], padding=1)
+
+    @property
+    def _kernel(self) -> torch.Tensor:
+        return cast(nn.Conv2d, self.first[0]).weight  # [E, C + D, 3, 3]
 
 
 class UnetDecoder(nn.Module):
@@ -167,38 +194,43 @@ class UnetDecoder(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode feature maps, fine to coarse, to [B, channels[-1], S, S]."""
-        return self.finish(self.settle(features), features)[-1]
+        return self.finish(*self.settle(features))[-1]
 
-    def settle(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Run the blocks before the first active site, never random: their outputs."""
+    def settle(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Skips]:
+        """Run what lies before the first active site, never random.
+
+        Returns:
+            The output of every block up to the site, and for every block behind it what it
+            makes of its skip, both coarse to fine.
+        """
+        skips = [
+            None if skip is None else block.weighed(skip)
+            for block, skip in zip(self._blocks(), self._skips(features), strict=True)
+        ]
         levels, decoded = [], features[-1]
-        for block in range(self.settled_blocks):
-            decoded = self._run(block, decoded, features)
+        for block, skip in zip(self._blocks()[: self.settled_blocks], skips, strict=False):
+            decoded = block(decoded, skip)
             levels.append(decoded)
-        return levels
+        return levels, skips[self.settled_blocks :]
 
-    def finish(
-        self, settled: Sequence[torch.Tensor], features: Sequence[torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def finish(self, settled: Sequence[torch.Tensor], skips: Skips) -> list[torch.Tensor]:
         """Run the first active site and all behind it: every block's output, coarse to fine."""
-        decoded = self.sites[self.settled_blocks - 1](settled[-1])
+        first = self.settled_blocks
+        decoded = self.sites[first - 1](settled[-1])
         levels = [*settled[:-1], decoded]
-        for block in range(self.settled_blocks, len(self.blocks)):
-            decoded = self.sites[block](self._run(block, decoded, features))
+        for block, site, skip in zip(
+            self._blocks()[first:], self.sites[first:], skips, strict=True
+        ):
+            decoded = site(block(decoded, skip))
             levels.append(decoded)
         return levels
 
-    def skips_behind_site(self) -> list[int]:
-        """Return which of the features, fine to coarse, `finish` reads."""
-        late = self.skip_reductions[self.settled_blocks :]
-        return [place for place, reduction in enumerate(self.reductions) if reduction in late]
+    def _blocks(self) -> list[DecoderBlock]:
+        return [cast(DecoderBlock, block) for block in self.blocks]
 
-    def _run(
-        self, block: int, decoded: torch.Tensor, features: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
-        reduction = self.skip_reductions[block]
-        skip = features[self.reductions.index(reduction)] if reduction in self.reductions else None
-        return self.blocks[block](decoded, skip)
+    def _skips(self, features: Sequence[torch.Tensor]) -> Skips:
+        feature_at = dict(zip(self.reductions, features, strict=True))
+        return [feature_at.get(reduction) for reduction in self.skip_reductions]
 
 
 class Hypercolumn(nn.Module):

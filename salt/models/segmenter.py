@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from salt.files import write_json
-from salt.models.decoder import ConvBlock, DropoutSite, Hypercolumn, UnetDecoder, enlarged
+from salt.models.decoder import (
+    ConvBlock,
+    DropoutSite,
+    Hypercolumn,
+    Skips,
+    UnetDecoder,
+    enlarged,
+)
 from salt.models.encoder import build_encoder
 from salt.models.inputs import InputChannels, depth_channel
 from salt.models.weights import save_weights
@@ -39,12 +46,12 @@ class Settled(NamedTuple):
 
     Attributes:
         levels: outputs of the decoder's blocks up to its first active site, coarse to fine.
-        features: the encoder's, fine to coarse; what lies behind the site still reads some.
+        skips: what each block behind the site makes of its skip, coarse to fine.
         pooled: [B, D], what the presence head sees, or None without one.
     """
 
     levels: list[torch.Tensor]
-    features: list[torch.Tensor]
+    skips: Skips
     pooled: torch.Tensor | None
 
 
@@ -227,27 +234,25 @@ class Segmenter(Network):
 
     def finish(self, settled: Settled) -> Segmentation:
         """Turn what is settled into logits; every dropout site lies in here."""
-        levels = self.decoder.finish(settled.levels, settled.features)
+        levels = self.decoder.finish(settled.levels, settled.skips)
         decoded = levels[-1] if self.hypercolumn is None else self.hypercolumn(levels)
         mask_logits = self.mask_head(decoded)
         return Segmentation(mask_logits, self._presence(settled.pooled), self._auxiliary(levels))
 
     def repeat(self, settled: Settled, times: int) -> Settled:
         """Repeat along the batch what `finish` reads, so that it runs several passes at once."""
-        features = list(settled.features)
-        for place in self.decoder.skips_behind_site():
-            features[place] = features[place].repeat(times, 1, 1, 1)
+        skips = [None if skip is None else skip.repeat(times, 1, 1, 1) for skip in settled.skips]
         read = settled.levels if self.hypercolumn is not None else settled.levels[-1:]
         levels = [*settled.levels[: -len(read)], *(level.repeat(times, 1, 1, 1) for level in read)]
         pooled = None if settled.pooled is None else settled.pooled.repeat(times, 1)
-        return Settled(levels, features, pooled)
+        return Settled(levels, skips, pooled)
 
     def _settle(self, features: list[torch.Tensor]) -> Settled:
-        levels, coarsest = self.decoder.settle(features), features[-1]
+        (levels, skips), coarsest = self.decoder.settle(features), features[-1]
         if self.presence_head is None:
-            return Settled(levels, features, None)
+            return Settled(levels, skips, None)
         pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
-        return Settled(levels, features, pooled)
+        return Settled(levels, skips, pooled)
 
     def _presence(self, pooled: torch.Tensor | None) -> torch.Tensor | None:
         if self.presence_head is None or pooled is None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from salt.models.decoder import (
     AttentionGate,
@@ -48,27 +49,41 @@ def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
 ) -> None:
     model, features = decoder(sites=sites), features_of()
     assert [m.p for m in model.modules() if isinstance(m, DropoutSite)] == rates
-    assert model.settle(features)[-1].shape[-1] == settled_side
-    torch.testing.assert_close(model.finish(model.settle(features), features)[-1], model(features))
+    assert model.settle(features)[0][-1].shape[-1] == settled_side
+    torch.testing.assert_close(model.finish(*model.settle(features))[-1], model(features))
 
 
 def test_without_dropout_all_of_the_decoder_is_settled() -> None:
     model, features = decoder(dropout=0.0), features_of()
-    assert torch.equal(model.settle(features)[-1], model(features))
+    assert torch.equal(model.settle(features)[0][-1], model(features))
 
 
-@pytest.mark.parametrize(("sites", "read"), [("early", [0, 1, 2]), ("late", [0]), ("head", [])])
-def test_the_skips_read_behind_the_first_site_are_told(sites: str, read: list[int]) -> None:
-    model, features = decoder(sites=sites), features_of()
-    assert model.skips_behind_site() == read
-    settled = model.settle(features)
-    kept = [feature if place in read else None for place, feature in enumerate(features)]
-    torch.testing.assert_close(model.finish(settled, kept)[-1], model(features))
+@pytest.mark.parametrize(("sites", "behind"), [("early", 3), ("late", 1), ("head", 0)])
+def test_the_skips_of_the_blocks_behind_the_first_site_are_settled(sites: str, behind: int) -> None:
+    _, skips = decoder(sites=sites).settle(features_of())
+    assert [skip.shape[1] for skip in skips] == [10, 6, 5][3 - behind :]  # as the block gives
+
+
+@pytest.mark.parametrize("skip_attention", ["none", "spatial"])
+def test_a_block_convolves_the_coarse_features_and_the_skip_side_by_side(
+    skip_attention: str,
+) -> None:
+    block = DecoderBlock(6, 3, 5, scse=False, skip_attention=skip_attention).eval()
+    coarse, skip = torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)
+    up = F.interpolate(coarse, scale_factor=2.0)
+    gated = skip if block.gate is None else block.gate(skip, up)
+    expected = block.second(block.first(torch.cat([up, gated], dim=1)))
+    torch.testing.assert_close(block(coarse, block.weighed(skip)), expected)
 
 
 def test_a_block_doubles_the_resolution() -> None:
     block = DecoderBlock(6, 3, 5, scse=True)
-    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+    assert block(torch.randn(2, 6, 4, 4), block.weighed(torch.randn(2, 3, 8, 8))).shape == (
+        2,
+        5,
+        8,
+        8,
+    )
 
 
 def test_recalibration_with_open_gates_adds_the_two_halves() -> None:
@@ -95,7 +110,12 @@ def test_the_channel_gate_scales_whole_channels(gate: float, expected: float) ->
 
 def test_a_transposed_block_doubles_the_resolution_with_weights_of_its_own() -> None:
     block = DecoderBlock(6, 3, 5, scse=False, upsampling="transposed")
-    assert block(torch.randn(2, 6, 4, 4), torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
+    assert block(torch.randn(2, 6, 4, 4), block.weighed(torch.randn(2, 3, 8, 8))).shape == (
+        2,
+        5,
+        8,
+        8,
+    )
     assert block.up.weight.shape == (6, 6, 2, 2)
 
 
@@ -111,7 +131,7 @@ def test_a_closed_gate_shuts_the_skip_out() -> None:
     torch.nn.init.zeros_(block.gate.weight.weight)
     block.gate.weight.bias.data.fill_(-100.0)
     coarse = torch.randn(1, 6, 4, 4)
-    first, second = (block(coarse, torch.randn(1, 3, 8, 8)) for _ in range(2))
+    first, second = (block(coarse, block.weighed(torch.randn(1, 3, 8, 8))) for _ in range(2))
     assert torch.equal(first, second)
 
 
