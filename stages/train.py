@@ -49,7 +49,8 @@ def main(fold: int) -> None:
     fit_config = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     decides = {name: getattr(params, name).model_dump() for name in ("model", "loss", "augment")}
     decides |= {"seed": params.seed, "train": settings.model_dump()}
-    resume = resume_folder(f"train@{fold}", decides, fold_inputs(*TILES))
+    inputs = [*fold_inputs(*TILES), PRETRAIN / "weights.safetensors"]
+    resume = resume_folder(f"train@{fold}", decides, inputs)
     with tracking.stage_run(
         "train", params=params.model_dump(), fold=fold, tracked=processes.first
     ) as run:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_project import PROJECT, files_of, give_depths, write_params
+from tiny_project import PROJECT, files_of, give_depths, run_stage, write_params
 
 SHIFT = {"share": 1.0, "change": "linear", "weights": {"dice_weight": 0.2, "iou_weight": 1.0}}
 
@@ -71,3 +71,17 @@ def test_what_they_wrote_is_what_an_undisturbed_run_writes_to_the_bit(runs, stag
 def test_nothing_is_left_to_resume(runs) -> None:
     for name in ("killed", "whole"):
         assert list((runs[0] / name).glob(".salt/resume/*")) == []
+
+
+@pytest.mark.parametrize("changed", ["pretrain/weights.safetensors", "index/folds.csv"])
+def test_a_run_on_other_inputs_is_not_continued(
+    finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    shutil.copytree(finished_project, tmp_path, dirs_exist_ok=True)
+    folders = []
+    monkeypatch.setattr("stages.train.fit_fold", lambda *_, resume, **__: folders.append(resume))
+    run_stage(tmp_path, "train", 0)
+    path = tmp_path / "data" / changed
+    path.write_bytes(path.read_bytes() + b"\n")
+    run_stage(tmp_path, "train", 0)
+    assert folders[0] != folders[1]
