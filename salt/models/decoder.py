@@ -10,12 +10,13 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_weights
 
 Skips = list[torch.Tensor | None]
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution, batch norm, ReLU."""
+    """3x3 convolution, batch norm, ReLU; in inference the norm is part of the convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(
@@ -23,6 +24,28 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
+        self.stride = stride
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Give [B, E, H / stride, W / stride] for [B, C, H, W]."""
+        kernel, bias = self.convolution()
+        return self.ended(F.conv2d(features, kernel, bias, self.stride, padding=1))
+
+    def convolution(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the kernel [E, C, 3, 3] and bias [E], of the norm where it is folded in.
+
+        Once its statistics stand still, a batch norm scales and shifts each channel: what a
+        kernel can do. Apart it would be one more run through memory.
+        """
+        kernel, norm = cast(nn.Conv2d, self[0]).weight, cast(nn.BatchNorm2d, self[1])
+        if norm.training:
+            return kernel, None
+        mean, variance = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
+        return fuse_conv_bn_weights(kernel, None, mean, variance, norm.eps, norm.weight, norm.bias)
+
+    def ended(self, convolved: torch.Tensor) -> torch.Tensor:
+        """Norm, unless it was folded in, and ReLU; same shape."""
+        return self[2](self[1](convolved) if self[1].training else convolved)
 
 
 class ScSE(nn.Module):
@@ -42,7 +65,7 @@ class ScSE(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Scale [B, C, H, W] by what its channels and its places say; same shape."""
-        return features * self.channel(features) + features * self.spatial(features)
+        return features * (self.channel(features) + self.spatial(features))
 
 
 class DropoutSite(nn.Dropout2d):
@@ -127,21 +150,17 @@ class DecoderBlock(nn.Module):
     def forward(self, coarse: torch.Tensor, weighed: torch.Tensor | None) -> torch.Tensor:
         """Join [B, C, H, W] and what `weighed` made of a skip; give [B, E, 2H, 2W]."""
         up = self.up(coarse)
-        joined = F.conv2d(up, self._kernel[:, : self.in_channels], padding=1)
+        kernel, bias = self.first.convolution()
+        joined = F.conv2d(up, kernel[:, : self.in_channels], bias, padding=1)
         if self.gate is not None and weighed is not None:
             weighed = self._over_skip(self.gate(weighed, up))
         if weighed is not None:
             joined = joined + weighed
-        for layer in list(self.first)[1:]:
-            joined = layer(joined)
-        return self.attention(self.second(joined))
+        return self.attention(self.second(self.first.ended(joined)))
 
     def _over_skip(self, skip: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(skip, self._kernel[:, self.in_channels :], padding=1)
-
-    @property
-    def _kernel(self) -> torch.Tensor:
-        return cast(nn.Conv2d, self.first[0]).weight  # [E, C + D, 3, 3]
+        kernel, _ = self.first.convolution()
+        return F.conv2d(skip, kernel[:, self.in_channels :], padding=1)
 
 
 class UnetDecoder(nn.Module):

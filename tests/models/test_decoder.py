@@ -1,9 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from salt.models.decoder import (
     AttentionGate,
+    ConvBlock,
     DecoderBlock,
     DropoutSite,
     Hypercolumn,
@@ -62,6 +64,16 @@ def test_without_dropout_all_of_the_decoder_is_settled() -> None:
 def test_the_skips_of_the_blocks_behind_the_first_site_are_settled(sites: str, behind: int) -> None:
     _, skips = decoder(sites=sites).settle(features_of())
     assert [skip.shape[1] for skip in skips] == [10, 6, 5][3 - behind :]  # as the block gives
+
+
+def test_a_norm_whose_statistics_stand_still_is_part_of_the_convolution() -> None:
+    block, features = ConvBlock(3, 4, stride=2), torch.randn(8, 3, 6, 6)
+    for _ in range(20):
+        trained = block(features)
+    apart = nn.Sequential(*block)  # convolution, norm, ReLU one after the other
+    torch.testing.assert_close(trained, apart(features))
+    torch.testing.assert_close(block.eval()(features), apart.eval()(features))
+    assert not torch.allclose(block(features), trained)  # statistics of 20 batches, not of one
 
 
 @pytest.mark.parametrize("skip_attention", ["none", "spatial"])
