@@ -1,7 +1,6 @@
 """The sections of `params.yaml` as frozen, typed, validated settings.
 
-An impossible value is refused with a message that says what would be possible; `salt.params`
-reads the file and names the key.
+A refusal says what would be possible; `salt.params` reads the file and names the key.
 """
 
 from itertools import accumulate
@@ -218,6 +217,7 @@ class Train(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     swa_start: Share
     early_stopping: Count
+    score_window: Positive
     validation_share: Annotated[float, Field(ge=0, lt=0.5)]
     synthetic_share: Weight
     precision: Literal["bf16", "fp16", "fp32"]

@@ -48,6 +48,7 @@ TINY: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-3,
         "ema_decay": 0.99,
         "early_stopping": 10,
+        "score_window": 3,
         "validation_share": 0.25,
         "synthetic_share": 0.5,
         "precision": "fp32",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -182,11 +183,16 @@ class Fit:
                 f"{self.task.name}: train.schedule is plateau, but there are no validation tiles; "
                 "expected some. Raise train.validation_share or choose another schedule."
             )
-        score = scores.get("validation_score", math.nan)
+        score = self._score(scores.get("validation_score", math.nan))
         if score > self.progress.best_score:
             self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
             self.best = {name: value.clone() for name, value in self._current().items()}
         return scores
+
+    def _score(self, latest: float) -> float:
+        """Return the mean of the latest validation score and those before it in the window."""
+        before = [row.get("validation_score", math.nan) for row in self.progress.history]
+        return float(np.mean([*before, latest][-self.config.score_window :]))
 
     def _current(self) -> dict[str, torch.Tensor]:
         """The weights inference uses: the average where there is one."""

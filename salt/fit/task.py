@@ -13,7 +13,9 @@ Report = Callable[[dict[str, float], int], None]
 class FitConfig:
     """How to train; each name is that of the section `train` of params.yaml.
 
-    `early_stopping` epochs without a better score end it, 0 never does. Without a validation
+    An epoch's score is the mean over the last `score_window` validations: a single one on few
+    tiles is a matter of luck, and the best of many the more so. The best epoch is the result;
+    `early_stopping` epochs without a better one end it, 0 never does. Without a validation
     score the last epoch's weights are the result; with `swa_start` below 1 it is the mean of
     the epochs' weights from that share of training on.
     """
@@ -37,6 +39,7 @@ class FitConfig:
     ema_decay: float = 0.0
     swa_start: float = 1.0
     early_stopping: int = 0
+    score_window: int = 1
     precision: str = "fp32"
     compile: bool = False
 

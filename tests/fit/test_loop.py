@@ -67,6 +67,12 @@ def test_early_stopping_waits_its_epochs_and_keeps_the_best(tmp_path: Path) -> N
     assert_same(state, task.validated[1])
 
 
+def test_the_best_epoch_is_that_of_the_best_mean_over_the_window(tmp_path: Path) -> None:
+    task = Line(scores=[0.1, 0.8, 0.2, 0.6, 0.7, 0.5])  # the second epoch is lucky
+    state, _ = run(tmp_path, task, replace(CONFIG, epochs=6, score_window=3))
+    assert_same(state, task.validated[5])  # means 0.1, 0.45, 0.37, 0.53, 0.5, 0.6
+
+
 def test_without_early_stopping_the_run_goes_to_its_end(tmp_path: Path) -> None:
     _, history = run(tmp_path, Line(scores=[0.9, 0.1, 0.1, 0.1]))
     assert len(history) == 4

@@ -19,6 +19,7 @@ from salt.fit.task import FitConfig
         (CONFIG, None),
         (replace(CONFIG, ema_decay=0.9), None),
         (replace(CONFIG, ema_decay=0.9, early_stopping=2), [0.1, 0.5, 0.4, 0.2]),
+        (replace(CONFIG, score_window=3), [0.1, 0.9, 0.2, 0.6]),
         (replace(CONFIG, precision="bf16"), [0.4, 0.3, 0.2, 0.1]),
         (replace(CONFIG, ema_decay=0.9, accumulate=2), None),
         (replace(CONFIG, swa_start=0.25), None),
