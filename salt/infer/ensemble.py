@@ -1,13 +1,14 @@
 """Join the folds: out-of-fold maps in store order, test maps averaged over folds.
 
-Whether the refined maps replace the unrefined ones, or how much they weigh beside them, is
-decided for each fold by the *other* folds, so that no tile's score decides about itself; for
-test tiles by all folds. What is adopted may be smoothed by the image (`salt.infer.crf`) and then
-passes through the sections' post-processing (`salt.infer.sections`).
+How much plain and refined maps weigh is decided in `salt.infer.candidates`. What is adopted may
+be smoothed by the image (`salt.infer.crf`) and then passes through the sections' post-processing
+(`salt.infer.sections`).
+
+A rule chosen on the other folds has to be chosen on maps of the kind that it will be applied to.
+So all labelled tiles are also written under each decision that was taken for any of them.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,127 +19,28 @@ from tqdm import tqdm
 
 from salt.errors import StoreError
 from salt.files import new_array, write_array, write_csv, write_json
-from salt.infer.blending import average_maps, brier_products, fit_weights
+from salt.infer.blending import average_maps
+from salt.infer.candidates import (
+    OutOfFold,
+    distinct_decisions,
+    gather_out_of_fold,
+    member_weights,
+    refinement_gains,
+)
 from salt.infer.crf import smooth_by_image
 from salt.infer.postprocess import Steps
-from salt.infer.rule import DEFAULT_RULE, apply_rule
 from salt.infer.sections import measure_steps, process_out_of_fold, process_test
 from salt.maps import LN2, open_maps, open_probability
-from salt.metrics import Gain, paired_gain, tile_scores
+from salt.metrics import Gain
 from salt.neighbours.mosaics import read_layout
 from salt.neighbours.sections import Layout
-from salt.seeding import generator
 from salt.store import TileStore, open_store
 
-RESAMPLES = 2000
 CHUNK = 256  # tiles averaged at a time: memory does not grow with tiles or members
 Blend = Callable[[Iterable[np.ndarray], list[float], np.ndarray], np.ndarray]
 """Members' maps of the tiles in the store's rows, and their weights -> final maps."""
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Both candidates for every labelled tile, in store order.
-
-    Attributes:
-        fold: int [m]; presence: float32 [m].
-        plain, refined: float16 [m, S, S]; entropy: uint8 [m, S, S].
-    """
-
-    fold: np.ndarray
-    presence: np.ndarray
-    plain: np.ndarray
-    refined: np.ndarray
-    entropy: np.ndarray
-
-
-def gather_out_of_fold(
-    store: TileStore, uncertainty: Path, refine: Path, folds: Sequence[int]
-) -> OutOfFold:
-    """Put the folds' out-of-fold maps into store order.
-
-    Raises:
-        StoreError: a labelled tile is in no fold or in two, or a fold's stages disagree.
-    """
-    count, size = len(store.masks), store.masks.shape[-1]
-    gathered = OutOfFold(
-        fold=np.full(count, -1),
-        presence=np.empty(count, np.float32),
-        plain=np.empty((count, size, size), np.float16),
-        refined=np.empty((count, size, size), np.float16),
-        entropy=np.empty((count, size, size), np.uint8),
-    )
-    for fold in folds:
-        maps = open_maps(uncertainty / str(fold), "oof")
-        ids, refined, _ = open_probability(refine / str(fold), "oof")
-        rows = store.rows_of(maps.ids)
-        labelled = rows.max(initial=-1) < count
-        if ids != maps.ids or not labelled or (gathered.fold[rows] >= 0).any():
-            raise StoreError(
-                f"fold {fold}: tiles of {refine} and {uncertainty} differ or are in another fold "
-                "too, or unlabelled; expected each labelled tile once. Rerun from the index stage."
-            )
-        gathered.fold[rows], gathered.presence[rows] = fold, maps.presence
-        gathered.plain[rows], gathered.refined[rows] = maps.mean, refined
-        gathered.entropy[rows] = maps.entropy
-    if (gathered.fold < 0).any():
-        raise StoreError(
-            f"{(gathered.fold < 0).sum()} of {count} labelled tiles are in none of the folds "
-            f"{list(folds)}; expected all. Rerun from the index stage with `dvc repro`."
-        )
-    return gathered
-
-
-def refinement_gains(
-    tiles: OutOfFold, store: TileStore, folds: Sequence[int], seed: int
-) -> dict[int | None, Gain]:
-    """Return the refiner's paired gain at threshold 0.5: without each fold, and (None) on all."""
-    scores = [
-        tile_scores(apply_rule(maps, tiles.presence, DEFAULT_RULE), store.masks, store.ignore)
-        for maps in (tiles.refined, tiles.plain)
-    ]
-    gains = {}
-    for left_out in (*folds, None):
-        chosen = tiles.fold != left_out if left_out is not None else slice(None)
-        rng = generator(seed, "ensemble", "gain", -1 if left_out is None else left_out)
-        gains[left_out] = paired_gain(scores[0][chosen], scores[1][chosen], RESAMPLES, rng)
-    return gains
-
-
-def adopts(gain: Gain, adopt: str) -> bool:
-    """Tell whether refined maps are used: `always`, `never`, or if the gain is surely above 0."""
-    return adopt == "always" or (adopt == "auto" and gain.low > 0)
-
-
-def member_weights(
-    tiles: OutOfFold,
-    store: TileStore,
-    gains: dict[int | None, Gain],
-    adopt: str,
-    weights: str,
-) -> dict[int | None, list[float]]:
-    """Return the weights of plain and refined maps for each fold's tiles, and (None) for test.
-
-    `equal` takes the one or the other by `adopts`; `fitted` weighs both, for the lowest Brier
-    score of the other folds.
-    """
-    if weights == "equal":
-        return {
-            left_out: [0.0, 1.0] if adopts(gain, adopt) else [1.0, 0.0]
-            for left_out, gain in gains.items()
-        }
-    own = {}
-    for fold in (fold for fold in gains if fold is not None):
-        rows = np.flatnonzero(tiles.fold == fold)
-        members = [tiles.plain[rows], tiles.refined[rows]]
-        own[fold] = brier_products(members, store.masks[rows], store.ignore[rows])
-    everything = functools.reduce(lambda total, part: total.plus(part), own.values())
-    return {
-        left_out: fit_weights(
-            everything if left_out is None else everything.plus(own[left_out], -1)
-        ).tolist()
-        for left_out in gains
-    }
+Informed = tuple[np.ndarray, dict[int, "BlendedMaps"]]
+"""The fold of each labelled tile, and the test maps that each fold's network makes."""
 
 
 def ensemble_folds(
@@ -159,11 +61,12 @@ def ensemble_folds(
     """Write the final probability and uncertainty maps of labelled and test tiles.
 
     Writes oof_probability.npy, oof_uncertainty.npy, oof_tiles.csv (id, fold, presence),
-    the same for `test` without fold, and summary.json (members, weights, gains).
+    the same for `test` without fold, oof_by_decision.npy (float16 [D, m, S, S], see
+    `distinct_decisions`) and summary.json (members, weights, gains).
 
     Args:
         neighbours: the index stage's neighbours.csv, whose sections are post-processed.
-        adopt: see `adopts`; average: see `average_maps`; weights: see `member_weights`;
+        adopt, weights: see `salt.infer.candidates`; average: see `average_maps`;
             crf_iterations: see `smooth_by_image`; steps: see `salt.infer.postprocess`.
     """
     store = open_store(ingest)
@@ -178,16 +81,25 @@ def ensemble_folds(
             average_maps(maps, share, average), store.images[rows], crf_iterations
         )
 
-    own_test_maps = {
-        fold: BlendedMaps(member, shares[fold], blend, len(store.masks))
-        for fold, member in zip(folds, members, strict=True)
-    }
-    blended = _blend_out_of_fold(tiles, shares, blend)
-    informed = (tiles.fold, own_test_maps)
+    def blended_by(decided: Mapping[int | None, list[float]]) -> tuple[np.ndarray, Informed]:
+        test_maps = {
+            fold: BlendedMaps(member, decided[fold], blend, len(store.masks))
+            for fold, member in zip(folds, members, strict=True)
+        }
+        return _blend_out_of_fold(tiles, decided, blend), (tiles.fold, test_maps)
+
+    blended, informed = blended_by(shares)
     _write_out_of_fold(tiles, process_out_of_fold(blended, *informed, layout, steps), store, out)
+    decisions, decision_of = distinct_decisions(shares)
+    shape = (len(decisions), *blended.shape)
+    with new_array(out / "oof_by_decision.npy", shape, np.float16) as by_decision:
+        for place, share in enumerate(decisions):
+            maps, others = blended_by(dict.fromkeys(shares, share))
+            by_decision[place] = process_out_of_fold(maps, *others, layout, steps)
     _write_test(store, members, shares[None], blend, layout, steps, out)
     effects = measure_steps(blended, tiles.presence, *informed, store, layout, steps, seed)
     summary = _summary(folds, adopt, average, gains, shares) | {"postprocessing": effects}
+    summary["decision_of"] = {str(fold): place for fold, place in decision_of.items()}
     write_json(out / "summary.json", summary)
 
 
@@ -242,7 +154,7 @@ def open_test_maps(
 
 
 def _blend_out_of_fold(
-    tiles: OutOfFold, shares: dict[int | None, list[float]], blend: Blend
+    tiles: OutOfFold, shares: Mapping[int | None, list[float]], blend: Blend
 ) -> np.ndarray:
     probability = np.empty_like(tiles.plain)
     for start in range(0, len(tiles.fold), CHUNK):

@@ -3,11 +3,14 @@
 Scores are summed as integer tenths, so equal rules tie exactly. No tile is scored with a
 rule it helped to choose: each fold gets the best rule of the other folds. The rule for
 tiles without truth is the best on all folds, and its score on those same tiles is
-reported as what it is, in-sample.
+reported as what it is, in-sample. Where a fold's maps were decided otherwise than those of the
+other folds (refined or not), its rule is chosen on the others as its decision would have them.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,7 +50,8 @@ def fit_rule(ensemble: Path, ingest: Path, output: Path, grid: Grid, seed: int) 
     """Write the rule, the cross-fitted score of each labelled tile and a summary to `output`.
 
     Args:
-        ensemble: folder of `oof_probability.npy` and `oof_tiles.csv`.
+        ensemble: folder of `oof_probability.npy`, `oof_tiles.csv`, `oof_by_decision.npy` and
+            `summary.json`, which says whose decision is which.
         ingest: folder of the tile store with the truth.
         output: folder of `rule.json`, `scores.csv` (id, fold, score) and `summary.json`.
         grid: the rules to choose from.
@@ -61,7 +65,17 @@ def fit_rule(ensemble: Path, ingest: Path, output: Path, grid: Grid, seed: int) 
     tiles = _read_out_of_fold_tiles(ensemble / "oof_tiles.csv", store)
     folds, presence = tiles["fold"].to_numpy(), tiles["presence"].to_numpy(np.float64)
     ignore = store.ignore if store.ignore.any() else None
-    choice = choose_rule(gather_evidence(probability, presence, store.masks, ignore, grid), folds)
+    evidence = gather_evidence(probability, presence, store.masks, ignore, grid)
+    by_decision = read_array(ensemble / "oof_by_decision.npy")
+    decision_of = read_json(ensemble / "summary.json")["decision_of"]
+    decided: dict[int | None, Evidence] = {}
+    if len(by_decision) > 1:
+        under = [gather_evidence(m, presence, store.masks, ignore, grid) for m in by_decision]
+        decided = {
+            None if name == "test" else int(name): under[place]
+            for name, place in decision_of.items()
+        }
+    choice = choose_rule(evidence, folds, decided)
     default_scores = _default_scores(probability, presence, store)
     write_csv(output / "scores.csv", tiles[["id", "fold"]].assign(score=choice.scores))
     write_json(output / "summary.json", _summary(choice, default_scores, folds, seed))
@@ -84,10 +98,18 @@ def read_rule(path: Path) -> Rule:
         ) from None
 
 
-def choose_rule(evidence: Evidence, folds: np.ndarray) -> Choice:
+def choose_rule(
+    evidence: Evidence,
+    folds: np.ndarray,
+    decided: Mapping[int | None, Evidence] = MappingProxyType({}),
+) -> Choice:
     """Choose the rule on all tiles, and score each fold with the rule chosen on the others.
 
-    `folds` is int [n].
+    Args:
+        evidence: of every tile's map as it is scored.
+        folds: int [n].
+        decided: of all tiles' maps as they would be by the decision taken for a fold's tiles
+            (None: for tiles without truth), where it is not the same for all.
 
     Raises:
         StoreError: there are fewer than two folds.
@@ -99,14 +121,19 @@ def choose_rule(evidence: Evidence, folds: np.ndarray) -> Choice:
             "each fold is scored with a rule chosen on the others. Rerun the ensemble stage."
         )
     totals = _total_tenths(evidence, folds == names[:, None])  # [N, C, F, S, G, T]
-    scores = np.empty(len(folds))
+    everything, scores = totals.sum(axis=0), np.empty(len(folds))
     fold_rules = {}
     for name, own in zip(names.tolist(), totals, strict=True):
-        fold_rules[name] = _best_rule(totals.sum(axis=0) - own, evidence.grid)
-        held_out = folds == name
+        held_out, others = folds == name, everything - own
+        if name in decided:
+            others = _total_tenths(decided[name], ~held_out[None])[0]
+        fold_rules[name] = _best_rule(others, evidence.grid)
         scores[held_out] = evidence.scores(fold_rules[name])[held_out]
-    rule = _best_rule(totals.sum(axis=0), evidence.grid)
-    return Choice(rule, float(evidence.scores(rule).mean()), fold_rules, scores)
+    if None in decided:
+        everything = _total_tenths(decided[None], np.ones((1, len(folds)), bool))[0]
+    rule = _best_rule(everything, evidence.grid)
+    in_sample = decided.get(None, evidence).scores(rule).mean()
+    return Choice(rule, float(in_sample), fold_rules, scores)
 
 
 def _checked_rule(threshold: float, presence_gate: float, **counts: int) -> Rule:

@@ -8,14 +8,9 @@ from tiny_project import files_of
 
 from salt.errors import StoreError
 from salt.files import read_array, read_csv, read_json, write_array, write_csv
+from salt.infer.candidates import adopts, gather_out_of_fold, refinement_gains
 from salt.infer.crf import smooth_by_image
-from salt.infer.ensemble import (
-    adopts,
-    ensemble_folds,
-    gather_out_of_fold,
-    open_test_maps,
-    refinement_gains,
-)
+from salt.infer.ensemble import ensemble_folds, open_test_maps
 from salt.infer.postprocess import Steps
 from salt.maps import LN2
 from salt.metrics import Gain
@@ -103,6 +98,25 @@ def test_a_fold_adopts_the_refiner_by_what_it_did_for_the_other_folds(run, store
     assert [decided[fold]["refined"] for fold in "01"] == [False, True]
     assert decided["0"]["gain"] < 0 < decided["1"]["gain"]
     assert summary["refined"] is False  # on all tiles together nothing is sure
+
+
+def test_all_labelled_tiles_are_written_under_each_decision_taken(run, store) -> None:
+    out = run(plain={0: WRONG, 1: RIGHT}, refined={0: RIGHT, 1: WRONG}, adopt="auto")
+    by_decision = read_array(out / "oof_by_decision.npy")
+    decision_of = read_json(out / "summary.json")["decision_of"]
+    assert decision_of == {"0": 0, "1": 1, "test": 0}  # plain, refined, plain
+    salt = store.masks == 1
+    for place, values in enumerate(({0: WRONG, 1: RIGHT}, {0: RIGHT, 1: WRONG})):
+        for fold, value in values.items():
+            rows = rows_of_fold(fold)
+            maps = by_decision[place][rows][salt[rows]]
+            assert np.unique(maps).astype(float) == pytest.approx([value], abs=1e-3)
+
+
+def test_one_decision_for_all_is_what_is_scored(run) -> None:
+    out = run(plain={0: RIGHT, 1: RIGHT}, refined={0: WRONG, 1: WRONG}, adopt="never")
+    (maps,) = read_array(out / "oof_by_decision.npy")
+    np.testing.assert_array_equal(maps, read_array(out / "oof_probability.npy"))
 
 
 def test_where_refining_helps_every_fold_all_of_it_is_adopted(run, store) -> None:

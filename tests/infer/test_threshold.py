@@ -206,6 +206,26 @@ def test_a_fold_never_chooses_its_own_rule():
     assert choice.in_sample_score == 0.5
 
 
+def test_a_rule_is_chosen_on_the_other_folds_as_the_folds_decision_would_have_them():
+    # refined maps (fold 0's decision) want 0.7, plain ones (fold 1's, and the test tiles') 0.3
+    folds, presence = np.array([0, 1]), np.full(2, np.nan)
+    truths = np.ones((2, 1, 1), np.uint8)
+    grid = Grid(np.array([0.3, 0.7]), np.array([0]), np.array([0.0]))
+
+    def evidence(salt: list[float], empty: list[float]):
+        probability = np.stack([salt, empty], axis=-1).astype(np.float16)[:, None]
+        mask = np.concatenate([truths, np.zeros_like(truths)], axis=-1)
+        return gather_evidence(probability, presence, mask, None, grid)
+
+    refined, plain = evidence([0.9, 0.9], [0.5, 0.5]), evidence([0.5, 0.5], [0.1, 0.1])
+    as_scored = evidence([0.9, 0.5], [0.5, 0.1])
+    choice = choose_rule(as_scored, folds, {0: refined, 1: plain, None: plain})
+    assert choice.fold_rules == {0: Rule(0.7, 0, 0.0), 1: Rule(0.3, 0, 0.0)}
+    assert choice.scores.tolist() == [1.0, 1.0]
+    assert (choice.rule, choice.in_sample_score) == (Rule(0.3, 0, 0.0), 1.0)
+    assert choose_rule(as_scored, folds).scores.tolist() == [0.0, 0.0]  # each gets the other's
+
+
 def test_a_single_fold_cannot_be_cross_fitted():
     tiles = random_tiles(0)
     with pytest.raises(StoreError, match="expected at least two"):
@@ -229,6 +249,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
         tmp_path / "ingest", table, tiles["truths"] * 255, tiles["truths"], tiles["ignore"], {}
     )
     write_array(tmp_path / "ensemble" / "oof_probability.npy", tiles["probability"])
+    write_array(tmp_path / "ensemble" / "oof_by_decision.npy", tiles["probability"][None])
+    write_json(tmp_path / "ensemble" / "summary.json", {"decision_of": {"test": 0}})
     oof_tiles = pd.DataFrame({"id": ids, "fold": tiles["folds"], "presence": tiles["presence"]})
     write_csv(tmp_path / "ensemble" / "oof_tiles.csv", oof_tiles)
     return tmp_path / "ensemble", tmp_path / "ingest", tmp_path / "threshold"
