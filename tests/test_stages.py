@@ -22,7 +22,7 @@ WRITTEN = {
     | {f"{part}_{name}" for part in ("oof", "test") for name in MAPS},
     "refine": MODEL
     | {f"{part}_{name}" for part in ("oof", "test") for name in ("probability.npy", "tiles.csv")},
-    "ensemble": {"summary.json"}
+    "ensemble": {"summary.json", "oof_by_decision.npy"}
     | {
         f"{part}_{name}"
         for part in ("oof", "test")
