@@ -52,7 +52,8 @@ def main() -> None:
     arguments = parser.parse_args()
     table = read_table(arguments.table)
     base = merged(read_yaml(PARAMS_FILE), table["budget"])
-    path, page = (RESULTS / arguments.table.stem).with_suffix(".json"), PAGES / arguments.table.stem
+    name = arguments.table.stem
+    path, page = RESULTS / f"{name}.json", PAGES / f"{name}.md"
     results = read_json(path) if path.exists() else {}
     with restored(PARAMS_FILE, LOCK):
         for row in chosen_rows(table, arguments.rows):
@@ -62,8 +63,8 @@ def main() -> None:
                 print(f"{table['title']}: {row['name']}", file=sys.stderr, flush=True)
                 results[row["name"]] = run_row(settings, key["folds"]) | {"key": key}
                 write_json(path, results)
-            write_text(page.with_suffix(".md"), render_page(table, results))
-    print(f"benchmarks/ablation: {path}, {page.with_suffix('.md')}")
+            write_text(page, render_page(table, results))
+    print(f"benchmarks/ablation: {path}, {page}")
 
 
 def chosen_rows(table: Mapping[str, Any], names: list[str]) -> list[Mapping[str, Any]]:

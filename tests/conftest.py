@@ -3,10 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tiny_project import FOLDS, make_project, run_stage, tiny_params
+
+if TYPE_CHECKING:
+    from salt.augment import Augmentation
+    from salt.dataset import LabelledTiles
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; tensors are tiny
 
@@ -28,6 +32,22 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in ("ensemble", "threshold", "submit"):
         run_stage(folder, stage)
     return folder
+
+
+@pytest.fixture
+def tiles() -> "LabelledTiles":
+    """Labelled tiles whose pixels say which they are."""
+    from numbered_tiles import numbered_tiles  # here, because many tests do without torch
+
+    return numbered_tiles()
+
+
+@pytest.fixture
+def augmentation() -> "Augmentation":
+    """Every change of geometry and of grey values, often."""
+    from numbered_tiles import some_augmentation
+
+    return some_augmentation()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numbered_tiles import assert_same, epoch_of, ids_of, numbered_tiles, some_augmentation
+from numbered_tiles import assert_same, epoch_of, ids_of
 
 from salt.augment import Augmentation
 from salt.dataset import (
@@ -23,16 +23,6 @@ from salt.dataset import (
 from salt.errors import StoreError
 from salt.padding import crop, pad
 from salt.store import open_store
-
-
-@pytest.fixture
-def tiles() -> LabelledTiles:
-    return numbered_tiles()
-
-
-@pytest.fixture
-def augmentation() -> Augmentation:
-    return some_augmentation()
 
 
 def test_a_stack_is_the_previous_the_own_and_the_next_tile(project: Path) -> None:

@@ -6,29 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numbered_tiles import assert_same, epoch_of, numbered_tiles, some_augmentation
+from numbered_tiles import assert_same, epoch_of
 from tiny_project import lay_in_rows_of_six
 
 from salt.augment import Augmentation
-from salt.dataset import (
-    LabelledTiles,
-    open_images,
-)
+from salt.dataset import LabelledTiles, open_images
 from salt.errors import StoreError
 from salt.files import read_csv, write_csv
 from salt.neighbours.margins import WidenedTiles, surrounding_tiles
 from salt.padding import crop, pad
 from salt.store import open_store
-
-
-@pytest.fixture
-def tiles() -> LabelledTiles:
-    return numbered_tiles()
-
-
-@pytest.fixture
-def augmentation() -> Augmentation:
-    return some_augmentation()
 
 
 def in_a_row(tiles: LabelledTiles) -> LabelledTiles:

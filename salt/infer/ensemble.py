@@ -39,8 +39,6 @@ from salt.store import TileStore, open_store
 CHUNK = 256  # tiles averaged at a time: memory does not grow with tiles or members
 Blend = Callable[[Iterable[np.ndarray], list[float], np.ndarray], np.ndarray]
 """Members' maps of the tiles in the store's rows, and their weights -> final maps."""
-Informed = tuple[np.ndarray, dict[int, "BlendedMaps"]]
-"""The fold of each labelled tile, and the test maps that each fold's network makes."""
 
 
 def ensemble_folds(
@@ -81,23 +79,29 @@ def ensemble_folds(
             average_maps(maps, share, average), store.images[rows], crf_iterations
         )
 
-    def blended_by(decided: Mapping[int | None, list[float]]) -> tuple[np.ndarray, Informed]:
-        test_maps = {
-            fold: BlendedMaps(member, decided[fold], blend, len(store.masks))
+    def test_maps(share_of: Mapping[int | None, list[float]]) -> dict[int, BlendedMaps]:
+        return {
+            fold: BlendedMaps(member, share_of[fold], blend, len(store.masks))
             for fold, member in zip(folds, members, strict=True)
         }
-        return _blend_out_of_fold(tiles, decided, blend), (tiles.fold, test_maps)
 
-    blended, informed = blended_by(shares)
-    _write_out_of_fold(tiles, process_out_of_fold(blended, *informed, layout, steps), store, out)
     decisions, decision_of = distinct_decisions(shares)
-    shape = (len(decisions), *blended.shape)
-    with new_array(out / "oof_by_decision.npy", shape, np.float16) as by_decision:
-        for place, share in enumerate(decisions):
-            maps, others = blended_by(dict.fromkeys(shares, share))
-            by_decision[place] = process_out_of_fold(maps, *others, layout, steps)
+    blended = np.stack([_blend_out_of_fold(tiles, share, blend) for share in decisions])
+    processed = np.stack(
+        [
+            process_out_of_fold(
+                maps, tiles.fold, test_maps(dict.fromkeys(shares, share)), layout, steps
+            )
+            for maps, share in zip(blended, decisions, strict=True)
+        ]
+    )
+    write_array(out / "oof_by_decision.npy", processed)
+    own = ([decision_of[fold] for fold in tiles.fold.tolist()], np.arange(len(tiles.fold)))
+    _write_out_of_fold(tiles, processed[own], store, out)
     _write_test(store, members, shares[None], blend, layout, steps, out)
-    effects = measure_steps(blended, tiles.presence, *informed, store, layout, steps, seed)
+    effects = measure_steps(
+        blended[own], tiles.presence, tiles.fold, test_maps(shares), store, layout, steps, seed
+    )
     summary = _summary(folds, adopt, average, gains, shares) | {"postprocessing": effects}
     summary["decision_of"] = {str(fold): place for fold, place in decision_of.items()}
     write_json(out / "summary.json", summary)
@@ -153,15 +157,12 @@ def open_test_maps(
     return members
 
 
-def _blend_out_of_fold(
-    tiles: OutOfFold, shares: Mapping[int | None, list[float]], blend: Blend
-) -> np.ndarray:
+def _blend_out_of_fold(tiles: OutOfFold, share: list[float], blend: Blend) -> np.ndarray:
     probability = np.empty_like(tiles.plain)
-    for start in range(0, len(tiles.fold), CHUNK):
-        for fold in np.unique(tiles.fold[start : start + CHUNK]).tolist():
-            rows = start + np.flatnonzero(tiles.fold[start : start + CHUNK] == fold)
-            maps = (array[rows] for array in (tiles.plain, tiles.refined))
-            probability[rows] = blend(maps, shares[fold], rows)
+    for start in range(0, len(probability), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(probability)))
+        maps = (array[rows] for array in (tiles.plain, tiles.refined))
+        probability[rows] = blend(maps, share, rows)
     return probability
 
 
