@@ -5,12 +5,13 @@
 
 A row is a set of parameters over those of params.yaml and the table's `budget`. Its folds
 (the table's, or its own) are trained by the pipeline itself (`dvc repro train@FOLD`, which
-reuses every stage that the row does not touch); their out-of-fold maps are scored tile by tile,
-in a single pass at threshold 0.5, and compared with the reference row (the table's, or its own)
-by a paired bootstrap over the tiles that both have scored. Finished
-rows are kept in benchmarks/results/TABLE.json and not run again, so a killed table goes on where
-it stopped; params.yaml and dvc.lock are put back at the end. docs/TABLE.md is written from the
-results after every row. Start it in a clone of its own: it changes params.yaml while it runs.
+reuses every stage that the row does not touch; a row with `stage: student` trains the second
+round); their out-of-fold maps are scored tile by tile, in a single pass at threshold 0.5, and
+compared with the reference row (the table's, or its own) by a paired bootstrap over the tiles
+that both have scored. Finished rows are kept in benchmarks/results/TABLE.json and not run again,
+so a killed table goes on where it stopped; params.yaml and dvc.lock are put back at the end.
+docs/TABLE.md is written from the results after every row. Start it in a clone of its own: it
+changes params.yaml while it runs.
 """
 
 import argparse
@@ -42,6 +43,7 @@ LOCK = Path("dvc.lock")
 KEYS = ("title", "about", "budget", "folds", "reference", "rows")
 UNSCORED = "."
 DIGITS = "0123456789A"  # tenths of a score
+FIRST, SECOND = "train", "student"  # a row's stage
 
 
 def main() -> None:
@@ -59,9 +61,11 @@ def main() -> None:
         for row in chosen_rows(table, arguments.rows):
             settings = merged(base, row["set"])
             key = {"folds": row.get("folds", table["folds"]), "settings": settings}
+            if "stage" in row:
+                key["stage"] = row["stage"]
             if results.get(row["name"], {}).get("key") != key:
                 print(f"{table['title']}: {row['name']}", file=sys.stderr, flush=True)
-                results[row["name"]] = run_row(settings, key["folds"]) | {"key": key}
+                results[row["name"]] = run_row(**key) | {"key": key}
                 write_json(path, results)
             write_text(page, render_page(table, results))
     print(f"benchmarks/ablation: {path}, {page}")
@@ -89,23 +93,26 @@ def read_table(path: Path) -> dict[str, Any]:
     missing = set(KEYS) - set(table)
     names = [row.get("name") for row in table.get("rows", [])]
     references = {table.get("reference")} | {row.get("reference") for row in table.get("rows", [])}
-    if missing or len(set(names)) < len(names) or not references - {None} <= set(names):
+    stages = {row.get("stage", FIRST) for row in table.get("rows", [])}
+    wrong = len(set(names)) < len(names) or not references - {None} <= set(names)
+    if missing or wrong or not stages <= {FIRST, SECOND}:
         raise InputError(
             f"{path}: got keys {sorted(table)} and rows {names}; expected {', '.join(KEYS)}, rows "
-            "with different names, and references among them. Mend the table."
+            f"with different names, references among them, and {FIRST} or {SECOND} as a row's "
+            "stage. Mend the table."
         )
     return table
 
 
-def run_row(settings: Mapping[str, Any], folds: list[int]) -> dict[str, Any]:
-    """Train the folds with these parameters and score their out-of-fold tiles."""
+def run_row(settings: Mapping[str, Any], folds: list[int], stage: str = FIRST) -> dict[str, Any]:
+    """Train the folds with these parameters up to `stage` and score their out-of-fold tiles."""
     parse_params(settings, "the row's parameters")
     write_text(PARAMS_FILE, json.dumps(settings, indent=1))  # JSON is YAML
     started = time.monotonic()
     for fold in folds:
-        subprocess.run(["dvc", "repro", "--quiet", f"train@{fold}"], check=True)
+        subprocess.run(["dvc", "repro", "--quiet", f"{stage}@{fold}"], check=True)
     seconds = time.monotonic() - started
-    tenths = score_folds(folds)
+    tenths = score_folds(folds, Path("data") / stage)
     return {
         "score": round(float(tenths[tenths >= 0].mean()) / FULL_TENTHS, 6),
         "seconds": round(seconds),
@@ -115,8 +122,8 @@ def run_row(settings: Mapping[str, Any], folds: list[int]) -> dict[str, Any]:
     }
 
 
-def score_folds(folds: list[int]) -> np.ndarray:
-    """Score the folds' tiles: tenths int64 [n] of all labelled tiles, -1 where not theirs.
+def score_folds(folds: list[int], trained: Path) -> np.ndarray:
+    """Score the tiles of a stage's folds: tenths int64 [n] of all labelled, -1 where not theirs.
 
     Raises:
         StoreError: a fold has predicted tiles that have no truth.
@@ -124,7 +131,7 @@ def score_folds(folds: list[int]) -> np.ndarray:
     store = open_store(Path("data/ingest"))
     tenths = np.full(len(store.masks), -1)
     for fold in folds:
-        folder = Path("data/train") / str(fold)
+        folder = trained / str(fold)
         rows = store.rows_of(list(read_csv(folder / "oof_tiles.csv")["id"]))
         if rows.max(initial=-1) >= len(store.masks):
             raise StoreError(f"{folder}: tiles without truth; expected labelled ones. Rerun it.")
@@ -150,7 +157,8 @@ def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "by as much as many of these gains.",
         "",
         "Each row is `python -m salt.profiles tgs-cpu`, the budget and the row's settings with "
-        "`dvc exp run -S ... train@FOLD`; `python -m benchmarks.ablation` runs them all.",
+        "`dvc exp run -S ... train@FOLD` (`student@FOLD` for a second round); "
+        "`python -m benchmarks.ablation` runs them all.",
         "",
         "| Row | Settings | Tiles | Score | Gain | 95 % interval | Seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -161,11 +169,12 @@ def render_page(table: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 
 def _table_line(row: Mapping[str, Any], results: Mapping[str, Any], reference: str) -> str:
     settings = " ".join(f"`{key}={json.dumps(value)}`" for key, value in flat(row["set"]).items())
+    settings = f"{'second round ' if row.get('stage') == SECOND else ''}{settings}".strip()
     if row["name"] not in results:
         return f"| {row['name']} | {settings} | not run yet | | | | |"
     result, reference = results[row["name"]], row.get("reference", reference)
     scores = tile_values(result)
-    cells = [row["name"], settings or "as the profile", f"{np.isfinite(scores).sum()}"]
+    cells = [row["name"], settings or "the budget alone", f"{np.isfinite(scores).sum()}"]
     cells.append(f"{result['score']:.4f}")
     if row["name"] == reference or reference not in results:
         cells += ["", ""]

@@ -45,7 +45,7 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_a_page_has_a_line_per_row_with_settings_score_and_paired_gain() -> None:
     lines = render_page(TABLE, RESULTS).splitlines()[-3:]
-    assert lines[0] == "| plain | as the profile | 4 | 0.2500 |  |  | 10 |"
+    assert lines[0] == "| plain | the budget alone | 4 | 0.2500 |  |  | 10 |"
     assert lines[1].startswith('| attention | `model.attention="scse"` | 4 | 0.7500 | +0.5000 | ')
     assert "train.epochs 8" in render_page(TABLE, RESULTS)
 
@@ -54,6 +54,12 @@ def test_a_row_is_compared_with_its_own_reference_on_the_tiles_both_scored() -> 
     cells = render_page(TABLE, RESULTS).splitlines()[-1].split(" | ")
     assert cells[2:5] == ["2", "1.0000", "+0.5000 over *attention*"]
     assert cells[5] == "+0.5000 to +0.5000"  # one tile in common
+
+
+def test_a_row_of_the_second_round_says_so() -> None:
+    rows = [ROWS[0], {**ROWS[1], "stage": "student"}]
+    last = render_page(TABLE | {"rows": rows}, RESULTS).splitlines()[-1]
+    assert last.startswith('| attention | second round `model.attention="scse"` | 4 |')
 
 
 def test_a_row_that_was_not_run_has_no_figures() -> None:
@@ -76,7 +82,7 @@ def test_a_digit_is_a_tenth_of_a_score_and_a_dot_an_unscored_tile() -> None:
 def test_every_labelled_tile_is_scored_in_its_row(finished_project: Path, monkeypatch) -> None:
     monkeypatch.chdir(finished_project)
     store = open_store(Path("data/ingest"))
-    tenths = score_folds(FOLDS)
+    tenths = score_folds(FOLDS, Path("data/train"))
     assert (tenths >= 0).all()
     fold = FOLDS[0]
     rows = store.rows_of(list(read_csv(Path(f"data/train/{fold}/oof_tiles.csv"))["id"]))
@@ -84,11 +90,17 @@ def test_every_labelled_tile_is_scored_in_its_row(finished_project: Path, monkey
     expected = tile_scores(masks, store.masks[rows], store.ignore[rows]) * 10
     np.testing.assert_allclose(tenths[rows], expected)
     others = np.setdiff1d(np.arange(len(store.masks)), rows)
-    assert (score_folds([fold])[others] == -1).all()
+    assert (score_folds([fold], Path("data/train"))[others] == -1).all()
 
 
 @pytest.mark.parametrize(
-    "changes", [{"reference": "nobody"}, {"rows": [*ROWS, ROWS[0]]}, {"rows": []}]
+    "changes",
+    [
+        {"reference": "nobody"},
+        {"rows": [*ROWS, ROWS[0]]},
+        {"rows": []},
+        {"rows": [{**ROWS[0], "stage": "refine"}, *ROWS[1:]]},
+    ],
 )
 def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, changes: dict) -> None:
     with pytest.raises(InputError, match=r"Mend the table\.$"):
@@ -116,17 +128,18 @@ def test_nested_settings_become_dotted_ones() -> None:
 
 
 def test_finished_rows_are_not_run_again(tmp_path: Path, monkeypatch) -> None:
+    rows = [ROWS[0], {**ROWS[1], "stage": "student"}]
     monkeypatch.setattr("benchmarks.ablation.RESULTS", tmp_path)
     monkeypatch.setattr("benchmarks.ablation.PAGES", tmp_path)
-    monkeypatch.setattr("sys.argv", ["ablation", str(write(tmp_path, rows=ROWS[:2]))])
+    monkeypatch.setattr("sys.argv", ["ablation", str(write(tmp_path, rows=rows))])
     runs: list[Any] = []
 
-    def run_row(settings: Any, folds: list[int]) -> dict[str, Any]:
-        runs.append((settings["model"]["attention"], folds))
+    def run_row(settings: Any, folds: list[int], stage: str = "train") -> dict[str, Any]:
+        runs.append((settings["model"]["attention"], folds, stage))
         return RESULTS["plain"]
 
     monkeypatch.setattr("benchmarks.ablation.run_row", run_row)
     main()
     main()
-    assert runs == [("scse", [0]), ("scse", [0])]
+    assert runs == [("scse", [0], "train"), ("scse", [0], "student")]
     assert "| attention |" in (tmp_path / "table.md").read_text()
