@@ -68,13 +68,14 @@ def open_run(folder: Path, store: TileStore) -> FinishedRun:
     tiles = _read_tiles(folder / "oof_tiles.csv", ["id", "fold", "presence"], labelled)
     test_tiles = _read_tiles(folder / "test_tiles.csv", ["id", "presence"], unlabelled)
     decision_of = read_decisions(folder / "summary.json")
-    decisions = len(set(decision_of.values()))
     folds = tiles["fold"].to_numpy()
-    if missing := {*folds.tolist(), None} - decision_of.keys():
+    missing = [fold for fold in (*np.unique(folds).tolist(), None) if fold not in decision_of]
+    if missing:
         raise StoreError(
-            f"{folder}/summary.json: decision_of lacks {missing}; expected each fold and test. "
-            f"{RERUN}"
+            f"{folder}/summary.json: decision_of lacks {'test' if None in missing else missing[0]}"
+            f"; expected each fold, and test. {RERUN}"
         )
+    decisions = max(decision_of.values()) + 1
     return FinishedRun(
         folder=folder,
         folds=folds,

@@ -90,7 +90,9 @@ def test_maps_must_fit_their_tables(folders: list[Path], store: TileStore) -> No
 
 def test_a_run_of_older_code_has_to_be_joined_again(folders: list[Path], store: TileStore) -> None:
     write_json(folders[0] / "summary.json", {"decision_of": {"0": 0, "test": 0}})
-    assert "decision_of lacks {1}" in refusal(folders, store)
+    assert "decision_of lacks 1; expected each fold" in refusal(folders, store)
+    write_json(folders[0] / "summary.json", {"decision_of": {"0": 0, "1": 0}})
+    assert "decision_of lacks test; expected each fold" in refusal(folders, store)
     write_json(folders[0] / "summary.json", {})
     assert "no decision_of" in refusal(folders, store)
     (folders[1] / "oof_by_decision.npy").unlink()
