@@ -1,11 +1,14 @@
 """Views of a tile, and the way back."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from salt.infer.views import SCALE, VIEWS, View, show, unshow
 from salt.models.segmenter import Segmentation
 from salt.padding import crop, pad
+from salt.settings import Ensemble
 
 SHRUNK = View(scale=SCALE)
 
@@ -35,6 +38,10 @@ def test_views_show_the_tile_mirrored_and_moved() -> None:
     assert show(image, View(mirror=True, shift=2))[0, 0, 4, 2] == 1
     assert len(set(VIEWS["flip_shift"])) == 6
     assert set(VIEWS["flip_scale"]) == {View(m, scale=s) for m in (False, True) for s in (1, 0.9)}
+
+
+def test_the_parameters_offer_exactly_these_views() -> None:
+    assert set(get_args(Ensemble.model_fields["tta"].annotation)) == VIEWS.keys()
 
 
 @pytest.mark.parametrize("view", VIEWS["flip_shift"])
