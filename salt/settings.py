@@ -259,7 +259,7 @@ class Refine(Section):
 
 
 class Ensemble(Section):
-    tta: Literal["none", "flip", "flip_shift"]
+    tta: Literal["none", "flip", "flip_shift", "flip_scale"]
     average: Literal["probability", "logit"]
     weights: Literal["equal", "fitted"]
 

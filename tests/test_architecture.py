@@ -21,7 +21,7 @@ LAYERS = [
     "sources neighbours synthesis augment dataset depth mixing maps",
     "models losses",
     "fit",
-    "infer",
+    "infer blend",
     "report",
 ]
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names.split()}
@@ -79,7 +79,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 def test_only_stages_and_commands_about_parameters_read_them():
     library = {name for name in importers_of("salt.params") if name.startswith("salt.")}
-    assert library <= {"salt.profiles", "salt.report.leaderboard"}
+    assert library <= {"salt.profiles", "salt.report.leaderboard", "salt.blend.__main__"}
 
 
 def test_only_stages_import_tracking():

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import entr, expit, logit
 
 from salt.errors import StoreError
+from salt.maps import LN2
 
 CERTAIN = 1e-4  # logits are those of probabilities from this to 1 - this
 TILES_AT_ONCE = 256  # of all members together
@@ -72,6 +73,13 @@ def average_maps(
         total = total + np.float32(weight) * values
     mean = total / np.float32(sum(weights))
     return expit(mean) if sharing else mean
+
+
+def entropy_levels(probability: np.ndarray) -> np.ndarray:
+    """Return the binary entropy of probabilities in steps of ln 2 / 255, uint8, same shape."""
+    probability = probability.clip(0, 1)  # an average may be rounded to a last bit above 1
+    nats = entr(probability) + entr(1 - probability)
+    return np.rint(nats / LN2 * 255).astype(np.uint8)
 
 
 def brier_products(

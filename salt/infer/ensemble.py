@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from salt.errors import StoreError
 from salt.files import new_array, write_array, write_csv, write_json
-from salt.infer.blending import average_maps
+from salt.infer.blending import average_maps, entropy_levels
 from salt.infer.candidates import (
     OutOfFold,
     distinct_decisions,
@@ -30,7 +30,7 @@ from salt.infer.candidates import (
 from salt.infer.crf import smooth_by_image
 from salt.infer.postprocess import Steps
 from salt.infer.sections import measure_steps, process_out_of_fold, process_test
-from salt.maps import LN2, open_maps, open_probability
+from salt.maps import open_maps, open_probability
 from salt.metrics import Gain
 from salt.neighbours.mosaics import read_layout
 from salt.neighbours.sections import Layout
@@ -197,18 +197,11 @@ def _write_test(
             maps = (array[chunk] for member in members for array in (member.plain, member.refined))
             mean = blend(maps, share * len(members), rows[chunk])
             probability[chunk] = mean
-            levels[chunk] = np.rint(_entropy(mean) / LN2 * 255)
+            levels[chunk] = entropy_levels(mean)
             progress.update(len(mean))
         process_test(probability, store, layout, steps)
     presence = np.mean([member.presence for member in members], axis=0)
     write_csv(out / "test_tiles.csv", pd.DataFrame({"id": ids, "presence": presence}))
-
-
-def _entropy(probability: np.ndarray) -> np.ndarray:
-    """Binary entropy in nats, float32."""
-    from scipy.special import entr
-
-    return entr(probability) + entr(1 - probability)
 
 
 def _summary(

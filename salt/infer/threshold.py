@@ -46,40 +46,74 @@ class Choice:
     scores: np.ndarray
 
 
-def fit_rule(ensemble: Path, ingest: Path, output: Path, grid: Grid, seed: int) -> None:
+def fit_rule(ensemble: Path, ingest: Path, output: Path, grid: Grid, seed: int) -> Choice:
     """Write the rule, the cross-fitted score of each labelled tile and a summary to `output`.
 
     Args:
-        ensemble: folder of `oof_probability.npy`, `oof_tiles.csv`, `oof_by_decision.npy` and
-            `summary.json`, which says whose decision is which.
+        ensemble: see `choose_rule_of`.
         ingest: folder of the tile store with the truth.
         output: folder of `rule.json`, `scores.csv` (id, fold, score) and `summary.json`.
         grid: the rules to choose from.
         seed: root seed of the intervals' resampling.
 
+    Returns:
+        What was written.
+
     Raises:
         StoreError: the inputs are incomplete, or do not belong together.
     """
     store = open_store(ingest)
+    choice = choose_rule_of(ensemble, store, grid)
+    tiles = _read_out_of_fold_tiles(ensemble / "oof_tiles.csv", store)
+    folds, presence = tiles["fold"].to_numpy(), tiles["presence"].to_numpy(np.float64)
+    probability = read_array(ensemble / "oof_probability.npy")
+    default_scores = _default_scores(probability, presence, store)
+    write_csv(output / "scores.csv", tiles[["id", "fold"]].assign(score=choice.scores))
+    write_json(output / "summary.json", _summary(choice, default_scores, folds, seed))
+    write_json(output / "rule.json", asdict(choice.rule))
+    return choice
+
+
+def choose_rule_of(ensemble: Path, store: TileStore, grid: Grid) -> Choice:
+    """Choose and judge the rule for the maps of an ensemble; see `choose_rule`.
+
+    Args:
+        ensemble: folder of `oof_probability.npy`, `oof_tiles.csv`, `oof_by_decision.npy` and
+            `summary.json`, which says whose decision is which.
+        store: the tiles with their truth.
+
+    Raises:
+        StoreError: the inputs are incomplete, or do not belong together.
+    """
     probability = read_array(ensemble / "oof_probability.npy")
     tiles = _read_out_of_fold_tiles(ensemble / "oof_tiles.csv", store)
     folds, presence = tiles["fold"].to_numpy(), tiles["presence"].to_numpy(np.float64)
     ignore = store.ignore if store.ignore.any() else None
     evidence = gather_evidence(probability, presence, store.masks, ignore, grid)
     by_decision = read_array(ensemble / "oof_by_decision.npy")
-    decision_of = read_json(ensemble / "summary.json")["decision_of"]
+    decision_of = read_decisions(ensemble / "summary.json")
     decided: dict[int | None, Evidence] = {}
     if len(by_decision) > 1:
         under = [gather_evidence(m, presence, store.masks, ignore, grid) for m in by_decision]
-        decided = {
-            None if name == "test" else int(name): under[place]
-            for name, place in decision_of.items()
-        }
-    choice = choose_rule(evidence, folds, decided)
-    default_scores = _default_scores(probability, presence, store)
-    write_csv(output / "scores.csv", tiles[["id", "fold"]].assign(score=choice.scores))
-    write_json(output / "summary.json", _summary(choice, default_scores, folds, seed))
-    write_json(output / "rule.json", asdict(choice.rule))
+        decided = {fold: under[place] for fold, place in decision_of.items()}
+    return choose_rule(evidence, folds, decided)
+
+
+def read_decisions(summary: Path) -> dict[int | None, int]:
+    """Return whose decision made which of the maps in `oof_by_decision.npy`: fold -> place.
+
+    The decision for test tiles is that of None.
+
+    Raises:
+        StoreError: the ensemble's summary does not say, having been written by older code.
+    """
+    decision_of = read_json(summary).get("decision_of")
+    if decision_of is None:
+        raise StoreError(
+            f"{summary}: no decision_of; expected the place of each fold's decision in "
+            "oof_by_decision.npy. Rerun the ensemble stage of that run."
+        )
+    return {None if fold == "test" else int(fold): place for fold, place in decision_of.items()}
 
 
 def read_rule(path: Path) -> Rule:

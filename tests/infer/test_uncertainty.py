@@ -18,7 +18,7 @@ from salt.infer.uncertainty import (
     sample_passes,
     sample_views,
 )
-from salt.infer.views import View
+from salt.infer.views import SCALE, View
 from salt.maps import LN2, MAXIMA
 from salt.models.decoder import DropoutSite
 from salt.models.predict import predict
@@ -220,6 +220,17 @@ def test_views_are_the_passes_of_tile_and_mirror_image_together(make_segmenter, 
     mirrored, _ = sample_passes(model, images, passes=1, size=101, view=View(mirror=True))
     torch.testing.assert_close(summary.mean, (plain[0] + mirrored[0]) / 2)
     torch.testing.assert_close(summary.variance, (plain[0] - mirrored[0]) ** 2 / 4)
+
+
+def test_a_view_at_another_scale_needs_no_margin_and_joins_the_mean(make_segmenter, images) -> None:
+    model, small = make_segmenter(), View(scale=SCALE)
+    tiles = images[..., :101, :101]
+    model.settle = lambda tiles: tiles  # a network of its own would need 128 pixels
+    model.finish = lambda tiles: Segmentation(tiles[:, 1:2], None)
+    every, _ = sample_views(model, tiles, passes=1, size=101, tta="flip_scale")
+    plain, _ = sample_passes(model, tiles, passes=1, size=101)
+    shrunk, _ = sample_passes(model, tiles, passes=1, size=101, view=small)
+    torch.testing.assert_close(every, torch.cat([plain, shrunk, plain, shrunk]))
 
 
 def test_a_tile_is_not_moved_beyond_its_margin(make_segmenter) -> None:
