@@ -55,16 +55,16 @@ class Fit:
         task: Task,
         config: FitConfig,
         folder: Path,
-        device: torch.device,
-        processes: Processes | None = None,
+        processes: Processes,
     ) -> None:
-        self.processes = processes or Processes(device)
-        self.model = self.processes.prepared(model.to(device))
+        device = processes.device
+        self.model = processes.prepared(model.to(device))
         self.model.to(memory_format=torch.channels_last)
         if config.compile:
             require_compiler()
             self.model.compile()  # in place: the weights keep their names
-        self.task, self.config, self.folder, self.device = task, config, folder, device
+        self.task, self.config, self.folder = task, config, folder
+        self.processes, self.device = processes, device
         groups = parameter_groups(self.model, config.weight_decay, config.encoder_learning_rate)
         self.optimiser = build_optimiser(
             config.optimiser, groups, config.learning_rate, config.momentum, config.nesterov

@@ -232,7 +232,7 @@ def fit_fold(
         )
     model = build_model(model_config)
     matched = load_weights(model, start / WEIGHTS, leave=anew)
-    fit = Fit(model, task, fit_config, resume, processes.device, processes)
+    fit = Fit(model, task, fit_config, resume, processes)
     if processes.first:
         print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
     state, history = fit.run(report)
