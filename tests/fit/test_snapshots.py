@@ -1,28 +1,20 @@
-"""Snapshots of a run's cycles: which steps they are of, in the loop, resumed, and on disk."""
+"""Snapshots of cycles: of which steps and whose weights, and that a killed run keeps them."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from fold_task import fold_of, task_on
 from line_task import CONFIG, CPU, Line, assert_same, line_model
-from tiny_project import tiny_params
 from torch import nn
 
 from salt.errors import TrainingError
-from salt.files import read_array, write_json
 from salt.fit.loop import Fit
 from salt.fit.processes import Processes
 from salt.fit.schedule import cycle_ends, warm_restarts
-from salt.fit.segmentation import fit_fold
 from salt.fit.snapshots import Snapshots
-from salt.fit.student import TRAINED, pass_on
 from salt.fit.task import FitConfig
-from salt.models.predict import predict
-from salt.models.segmenter import config_from
-from salt.models.snapshots import load_snapshots, snapshot_folders
-from salt.models.weights import read_weights, save_weights
+from salt.models.weights import save_weights
 
 # 12 steps of the optimiser, the first a warm-up; cycles end with 3, 6, 9 and 11
 CYCLIC = replace(CONFIG, schedule="warm_restarts", cycles=4, snapshots=3)
@@ -130,41 +122,3 @@ def test_a_run_broken_off_and_continued_has_the_same_snapshots(
 def test_more_cycles_than_steps_end_in_one_line() -> None:
     with pytest.raises(TrainingError, match=r"snapshots is 3, but 4 steps are too few for 6 cycle"):
         Snapshots(3, total=4, warmup_share=0.0, cycles=6)
-
-
-def test_a_fold_writes_its_snapshots_beside_the_network_that_predicts(
-    finished_project: Path, tmp_path: Path
-) -> None:
-    """Pretrained weights are trained on for two cycles; a snapshot of an earlier run goes."""
-    task = task_on(fold_of(finished_project))
-    config = FitConfig(2, 1e-3, 0.01, schedule="warm_restarts", cycles=2, snapshots=2)
-    out = tmp_path / "out"
-    write_json(out / "snapshots/7/config.json", {})
-    fit_fold(
-        task,
-        config_from(tiny_params()["model"]),
-        config,
-        start=finished_project / "data/pretrain",
-        anew=("mask_head.", "presence_head."),
-        out=out,
-        resume=tmp_path / "resume",
-        report=lambda *_: None,
-        processes=Processes(CPU),
-    )
-    assert {path.name for path in out.iterdir()} == {*TRAINED, "snapshots"}
-    assert [path.name for path in (out / "snapshots").iterdir()] == ["1"]
-    earlier, main = load_snapshots(out, 2)
-    assert not torch.equal(earlier.mask_head.weight, main.mask_head.weight)
-    held_out = task.data.stacks[task.data.held_out]
-    probability, _ = predict(main, task.data.images, held_out, name="")
-    predicted = read_array(out / "oof_probability.npy")
-    assert abs(predicted - probability).max() < 1e-3
-    pass_on(out, tmp_path / "student", snapshots=2)
-    for source, copy in zip(
-        snapshot_folders(out, 2), snapshot_folders(tmp_path / "student", 2), strict=True
-    ):
-        assert_same(
-            read_weights(source / "weights.safetensors"), read_weights(copy / "weights.safetensors")
-        )
-    pass_on(out, tmp_path / "student")
-    assert not (tmp_path / "student/snapshots").exists()
