@@ -37,7 +37,7 @@ class Labelled:
         refined: the refiner's probability.
         ensemble: the probability adopted.
         uncertainty: predictive entropy, uint8, 255 is ln 2 nat.
-        variance, information: of the dropout passes, uint8, see `salt.maps.MAXIMA`.
+        variance, information: over networks, views and passes, uint8, see `salt.maps.MAXIMA`.
         fold_rules: the decision rule each fold is scored with, chosen on the others.
     """
 
