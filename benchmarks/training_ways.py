@@ -16,6 +16,7 @@ from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import Batch, LabelledTiles, collate, normalise, signed_distance
 from salt.fit.fold import FoldData
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.segmentation import SegmentationTask
 from salt.fit.task import FitConfig
 from salt.losses.compound import LossConfig, compound_loss, loss_config
@@ -137,7 +138,7 @@ def salt_fit(subject: Subject) -> tuple[SegmentationTask, Fit]:
     torch.manual_seed(SEED)
     config = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     model = build_model(subject.model_config)
-    fit = Fit(model, task, config, subject.folder / "resume", subject.device)
+    fit = Fit(model, task, config, subject.folder / "resume", Processes(subject.device))
     fit.model.train()
     return task, fit
 

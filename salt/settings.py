@@ -6,22 +6,13 @@ A refusal says what would be possible; `salt.params` reads the file and names th
 from itertools import accumulate
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from salt.section import Count, Positive, PositiveFloat, Section, Share, Weight
+from salt.train_settings import Train
 
 # loss terms that cannot stand alone
 ACCOMPANYING = ("topology_", "total_variation_", "presence_", "auxiliary_")
-
-
-class Section(BaseModel):
-    """A frozen section that refuses unknown keys and silent type conversion."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Data(Section):
@@ -193,47 +184,6 @@ class Augment(Section):
     def _a_batch_is_mixed_once(self) -> "Augment":
         if self.mixup + self.cutmix > 1:
             raise ValueError(f"mixup + cutmix must be at most 1, got {self.mixup + self.cutmix}")
-        return self
-
-
-class Train(Section):
-    epochs: Positive
-    batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
-    learning_rate: PositiveFloat
-    weight_decay: Weight
-    optimiser: Literal["adamw", "sgd"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    nesterov: bool
-    normalise_gradients: bool
-    schedule: Literal["cosine", "one_cycle", "plateau", "warm_restarts", "constant"]
-    warmup_share: Annotated[float, Field(ge=0, lt=1)]
-    cycles: Positive
-    plateau_patience: Count
-    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
-    accumulate: Positive
-    gradient_clip: PositiveFloat
-    encoder_learning_rate: PositiveFloat
-    freeze_encoder_epochs: Count
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    swa_start: Share
-    early_stopping: Count
-    score_window: Positive
-    validation_share: Annotated[float, Field(ge=0, lt=0.5)]
-    synthetic_share: Weight
-    precision: Literal["bf16", "fp16", "fp32"]
-    compile: bool
-    devices: Positive
-    nodes: Positive
-
-    @model_validator(mode="after")
-    def _settings_fit_each_other(self) -> "Train":
-        if not self.validation_share and (self.early_stopping or self.schedule == "plateau"):
-            name = "early_stopping" if self.early_stopping else "schedule plateau"
-            raise ValueError(f"{name} needs validation tiles; set validation_share above 0")
-        if self.schedule == "warm_restarts" and self.cycles > self.epochs:
-            raise ValueError(f"cycles must be at most epochs ({self.epochs}), got {self.cycles}")
-        if self.optimiser == "sgd" and self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs momentum; set it above 0, or nesterov to false")
         return self
 
 

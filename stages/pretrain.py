@@ -64,7 +64,6 @@ def main() -> None:
             fit_config,
             out=OUT,
             resume=resume,
-            device=processes.device,
             report=run.metrics,
             processes=processes,
         )

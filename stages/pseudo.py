@@ -35,6 +35,7 @@ def main(fold: int) -> None:
             precision=params.train.precision,
             device=device,
             out=OUT / str(fold),
+            snapshots=params.train.snapshots,
         )
         run.metrics({"chosen": read_json(OUT / str(fold) / "summary.json")["chosen"]})
 

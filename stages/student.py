@@ -53,7 +53,7 @@ def main(fold: int) -> None:
     tiles = pseudo_tiles(labels, open_store(TILES[0]), labelled.data)
     if not len(tiles):
         if processes.first:
-            pass_on(teacher, out)
+            pass_on(teacher, out, settings.snapshots)
         return
     first = FitConfig(**settings.model_dump(include=set(FitConfig.__dataclass_fields__)))
     names = ("model", "loss", "augment", "train", "pseudo")

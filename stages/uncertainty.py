@@ -32,6 +32,7 @@ def main(fold: int) -> None:
             precision=params.train.precision,
             device=device,
             out=OUT / str(fold),
+            snapshots=params.train.snapshots,
         )
 
 

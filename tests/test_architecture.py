@@ -16,8 +16,8 @@ from source_graph import (
 
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
-    "errors files seeding rle params settings store padding metrics baselines provenance ledger "
-    "tracking profiles markdown",
+    "errors files seeding rle params section settings train_settings store padding metrics "
+    "baselines provenance ledger tracking profiles markdown",
     "sources neighbours synthesis augment dataset depth mixing maps",
     "models losses",
     "fit",

@@ -10,6 +10,7 @@ from salt.errors import ParameterError
 from salt.params import load_params, parse_params, read_yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
+SNAPSHOTS = {"schedule": "warm_restarts", "cycles": 4, "snapshots": 4, "early_stopping": 0}
 
 
 @pytest.fixture
@@ -182,11 +183,20 @@ def test_a_presence_head_may_be_trained_in_a_later_phase_alone(content):
             "cycles must be at most epochs",
         ),
         ({"optimiser": "sgd", "momentum": 0.0}, "nesterov needs momentum"),
+        (SNAPSHOTS | {"schedule": "cosine"}, "snapshots needs schedule warm_restarts, got cosine"),
+        (SNAPSHOTS | {"snapshots": 5}, "snapshots must be at most cycles (4), got 5"),
+        (SNAPSHOTS | {"early_stopping": 3}, "snapshots needs all cycles to their end; set early"),
+        (SNAPSHOTS | {"swa_start": 0.5}, "snapshots keeps single epochs' weights, no mean; set"),
     ],
 )
 def test_settings_of_training_that_do_not_fit_each_other_are_refused(content, changes, message):
     content["train"] |= changes
     assert message in refusal(content)
+
+
+def test_as_many_snapshots_as_cycles_can_be(content):
+    content["train"] |= SNAPSHOTS
+    assert parse_params(content).train.snapshots == 4
 
 
 def test_as_many_test_blocks_as_blocks_are_refused(content):

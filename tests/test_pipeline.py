@@ -18,7 +18,10 @@ from source_graph import (
 # Code that cannot change a number, only whether and where a run is reported or refused.
 FRAME = {
     f"salt/{name}.py"
-    for name in ("errors", "ledger", "params", "provenance", "settings", "tracking")
+    for name in (
+        *("errors", "ledger", "params", "provenance", "section", "settings"),
+        *("tracking", "train_settings"),
+    )
 }
 STAGES = [
     "ingest",

@@ -24,7 +24,10 @@ from salt.files import replacing
 STATE = "state.safetensors"
 FRAME = tuple(  # cannot change a weight
     f"salt.{name}"
-    for name in ("errors", "files", "ledger", "params", "provenance", "settings", "tracking")
+    for name in (
+        *("errors", "files", "ledger", "params", "provenance", "section", "settings"),
+        *("tracking", "train_settings"),
+    )
 )
 
 

@@ -31,6 +31,7 @@ from salt.fit.optimiser import (
 )
 from salt.fit.processes import Processes
 from salt.fit.schedule import plateau_factor, rate_factor
+from salt.fit.snapshots import Snapshots
 from salt.fit.task import FitConfig, Report, Task
 from salt.models.precision import autocast
 
@@ -47,6 +48,7 @@ class Fit:
     """A run of `task` on `model`, resumable from `folder` after every epoch.
 
     Several `processes` each run it on their part of every batch and take the same steps.
+    Behind a run `snapshots.states` are the weights at the ends of earlier cycles.
     """
 
     def __init__(
@@ -55,16 +57,16 @@ class Fit:
         task: Task,
         config: FitConfig,
         folder: Path,
-        device: torch.device,
-        processes: Processes | None = None,
+        processes: Processes,
     ) -> None:
-        self.processes = processes or Processes(device)
-        self.model = self.processes.prepared(model.to(device))
+        device = processes.device
+        self.model = processes.prepared(model.to(device))
         self.model.to(memory_format=torch.channels_last)
         if config.compile:
             require_compiler()
             self.model.compile()  # in place: the weights keep their names
-        self.task, self.config, self.folder, self.device = task, config, folder, device
+        self.task, self.config, self.folder = task, config, folder
+        self.processes, self.device = processes, device
         groups = parameter_groups(self.model, config.weight_decay, config.encoder_learning_rate)
         self.optimiser = build_optimiser(
             config.optimiser, groups, config.learning_rate, config.momentum, config.nesterov
@@ -73,6 +75,9 @@ class Fit:
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.epoch_average = EpochAverage(self.model) if config.swa_start < 1 else None
+        self.snapshots = Snapshots(
+            config.snapshots, self._steps(config.epochs), config.warmup_share, config.cycles
+        )
         self.best: dict[str, torch.Tensor] = {}
         self.progress = _Progress()
 
@@ -132,6 +137,8 @@ class Fit:
         self.scaler.scale(loss / count).backward()
         if (index + 1) % together == 0 or index + 1 == steps:
             self._update(batch, epoch)
+            if self._steps(epoch) + index // together in self.snapshots.steps:
+                self.snapshots.keep(self._current())
         return value
 
     def _update(self, batch: Any, epoch: int) -> None:
@@ -158,11 +165,10 @@ class Fit:
 
     def _set_rate(self, epoch: int, index: int) -> float:
         config = self.config
-        updates = math.ceil(self.task.steps() / config.accumulate)  # in an epoch
         factor = rate_factor(
             config.schedule,
-            epoch * updates + index // config.accumulate,
-            updates * config.epochs,
+            self._steps(epoch) + index // config.accumulate,
+            self._steps(config.epochs),
             warmup_share=config.warmup_share,
             cycles=config.cycles,
         )
@@ -172,6 +178,10 @@ class Fit:
         rate = config.learning_rate * factor
         set_learning_rate(self.optimiser, rate)
         return rate
+
+    def _steps(self, epochs: int) -> int:
+        """The optimiser's steps in so many epochs."""
+        return epochs * math.ceil(self.task.steps() / self.config.accumulate)
 
     def _validate(self) -> dict[str, float]:
         with self._averaged_weights():
@@ -199,7 +209,12 @@ class Fit:
         return self.average.shadow if self.average is not None else self.model.state_dict()
 
     def _result(self) -> dict[str, torch.Tensor]:
-        """The mean of the epochs' weights, else the best epoch's, else the last's."""
+        """The mean of the epochs' weights, else the best epoch's, else the last's.
+
+        With snapshots it is the last's: they are what cycles end with, chosen by no score.
+        """
+        if self.config.snapshots:
+            return self._current()
         if self.epoch_average is None or not self.epoch_average.epochs:
             return self.best or self._current()
         self.model.load_state_dict(self.epoch_average.mean)
@@ -241,6 +256,7 @@ class Fit:
         tensors |= checkpoint.prefixed("optimiser.", checkpoint.optimiser_tensors(self.optimiser))
         tensors |= checkpoint.prefixed("random.", checkpoint.random_states())
         tensors |= checkpoint.prefixed("best.", self.best)
+        tensors |= checkpoint.prefixed("snapshot.", self.snapshots.tensors())
         counters = dict(vars(self.progress))
         counters["best_score"] = repr(self.progress.best_score)  # JSON has no infinity
         if self.average is not None:
@@ -265,6 +281,7 @@ class Fit:
             name: value.to(self.device)
             for name, value in checkpoint.unprefixed("best.", tensors).items()
         }
+        self.snapshots.restore(checkpoint.unprefixed("snapshot.", tensors))
         if self.average is not None:
             self.average.updates = counters.pop("updates")
             for name, value in checkpoint.unprefixed("average.", tensors).items():

@@ -107,9 +107,8 @@ def pretrain(
     *,
     out: Path,
     resume: Path,
-    device: torch.device,
     report: Report,
-    processes: Processes | None = None,
+    processes: Processes,
 ) -> None:
     """Pretrain and write weights.safetensors, config.json and history.csv to `out`.
 
@@ -117,9 +116,8 @@ def pretrain(
     them out. With 0 epochs the weights are the random ones, and training starts from them.
     """
     model = MaskedModel(build_model(model_config))
-    fit = Fit(model, task, fit_config, resume, device, processes)
-    state, history = fit.run(report)
-    if not fit.processes.first:
+    state, history = Fit(model, task, fit_config, resume, processes).run(report)
+    if not processes.first:
         return
     model.load_state_dict(state)
     save_model(model.segmenter.state_dict(), model_config, out)

@@ -17,6 +17,7 @@ from salt.dataset import normalise
 from salt.errors import StoreError
 from salt.files import new_array, write_csv, write_json
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.task import FitConfig, Report
 from salt.losses.dice import dice_loss
 from salt.losses.focal import focal_loss
@@ -139,7 +140,7 @@ def fit_refiner(
     own = {part: open_maps(uncertainty / str(fold), part) for part in ("oof", "test")}
     task = RefinementTask(f"refine@{fold}", store, others, batch_size=batch_size, seed=seed)
     model, epochs = Refiner(width), fit_config.epochs
-    state, history = Fit(model, task, fit_config, resume, device).run(report)
+    state, history = Fit(model, task, fit_config, resume, Processes(device)).run(report)
     model.load_state_dict(state)
     save_weights(state, out / WEIGHTS)
     write_json(out / CONFIG, {"width": width})

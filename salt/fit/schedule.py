@@ -42,6 +42,17 @@ def warm_restarts(step: int, total: int, warmup_share: float, cycles: int) -> fl
     return 0.5 * (1 + math.cos(math.pi * position / length))
 
 
+def cycle_ends(total: int, warmup_share: float, cycles: int) -> list[int]:
+    """Return the last step, counted from 0, of each cycle of `warm_restarts`.
+
+    The last cycle's is the last of all; behind each of the others the rate jumps to its peak.
+    """
+    warmup = round(total * warmup_share)
+    length = max(total - warmup, 1)
+    lengths = [-(-length * cycle // cycles) for cycle in range(1, cycles + 1)]  # rounded up
+    return [min(warmup + steps, total) - 1 for steps in lengths]
+
+
 def warmup_constant(step: int, total: int, warmup_share: float) -> float:
     """Return the factor of a linear warm-up that stays at the peak."""
     warmup = round(total * warmup_share)

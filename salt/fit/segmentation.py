@@ -23,7 +23,8 @@ from salt.metrics import mean_score
 from salt.mixing import mixed_batches
 from salt.models.predict import predict
 from salt.models.registry import build_model
-from salt.models.segmenter import WEIGHTS, ModelConfig, Network, Segmentation, save_model
+from salt.models.segmenter import WEIGHTS, ModelConfig, Network, Segmentation
+from salt.models.snapshots import save_snapshots
 from salt.models.weights import load_weights
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
@@ -221,7 +222,8 @@ def fit_fold(
         start: folder of the weights to start from.
         anew: prefixes of tensors that start anew all the same, such as `HEADS`.
         out: gets weights.safetensors, config.json, history.csv, oof_probability.npy
-            (float16 [n, S, S]) and oof_tiles.csv (id, presence).
+            (float16 [n, S, S]) and oof_tiles.csv (id, presence); with snapshots the earlier
+            networks too, see `snapshot_folders`. The predictions are the main network's.
         resume: folder for the state after each epoch.
         processes: that train together; the first predicts and writes.
     """
@@ -232,7 +234,7 @@ def fit_fold(
         )
     model = build_model(model_config)
     matched = load_weights(model, start / WEIGHTS, leave=anew)
-    fit = Fit(model, task, fit_config, resume, processes.device, processes)
+    fit = Fit(model, task, fit_config, resume, processes)
     if processes.first:
         print(f"{task.name}: {len(matched)} of {len(model.state_dict())} tensors from {start}")
     state, history = fit.run(report)
@@ -246,7 +248,7 @@ def fit_fold(
         precision=task.precision,
         name=f"{task.name} out-of-fold",
     )
-    save_model(state, model_config, out)
+    save_snapshots([*fit.snapshots.states, state], model_config, out)
     write_csv(out / "history.csv", history.reindex(columns=HISTORY))
     write_array(out / "oof_probability.npy", probability.astype(np.float16))
     write_csv(out / "oof_tiles.csv", pd.DataFrame({"id": task.data.ids, "presence": presence}))

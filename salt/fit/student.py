@@ -19,6 +19,7 @@ from salt.files import read_array, read_csv, replacing
 from salt.fit.fold import FoldData
 from salt.fit.segmentation import SegmentationTask
 from salt.models.segmenter import CONFIG, WEIGHTS, Network
+from salt.models.snapshots import discard_snapshots, snapshot_folders
 from salt.store import TileStore
 
 TRAINED = (WEIGHTS, CONFIG, "history.csv", "oof_probability.npy", "oof_tiles.csv")
@@ -95,8 +96,11 @@ def pseudo_tiles(folder: Path, store: TileStore, data: FoldData) -> LabelledTile
     return LabelledTiles(data.images, data.stacks[rows], masks, np.zeros_like(masks), ids)
 
 
-def pass_on(train: Path, out: Path) -> None:
-    """Copy a fold's first round: there is no second one."""
-    for name in TRAINED:
-        with replacing(out / name) as part:
-            shutil.copyfile(train / name, part)
+def pass_on(train: Path, out: Path, snapshots: int = 0) -> None:
+    """Copy a fold's first round with its snapshots: there is no second one."""
+    discard_snapshots(out)
+    earlier = snapshot_folders(train, snapshots)[:-1]
+    sources = [place / name for place in earlier for name in (WEIGHTS, CONFIG)]
+    for source in [*sources, *(train / name for name in TRAINED)]:
+        with replacing(out / source.relative_to(train)) as part:
+            shutil.copyfile(source, part)

@@ -17,7 +17,9 @@ class FitConfig:
     tiles is a matter of luck, and the best of many the more so. The best epoch is the result;
     `early_stopping` epochs without a better one end it, 0 never does. Without a validation
     score the last epoch's weights are the result; with `swa_start` below 1 it is the mean of
-    the epochs' weights from that share of training on.
+    the epochs' weights from that share of training on. With `snapshots`, which needs the schedule
+    `warm_restarts`, it is the last epoch's weights whatever the score; those at the ends of the
+    cycles before it are kept as well.
     """
 
     epochs: int
@@ -30,6 +32,7 @@ class FitConfig:
     schedule: str = "cosine"
     warmup_share: float = 0.1
     cycles: int = 4
+    snapshots: int = 0
     plateau_patience: int = 5
     plateau_factor: float = 0.5
     accumulate: int = 1

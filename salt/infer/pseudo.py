@@ -2,8 +2,9 @@
 
 For fold k only the network that never saw fold k labels tiles, so nothing of fold k's truth
 can come back to it through them (self-training: Yarowsky 1995; Lee 2013). Its members are the
-views and dropout passes of each tile. The share of empty masks is held to that of the labelled
-tiles the network learnt from: unheld, a second round drifts towards what is easiest, no salt.
+views and dropout passes of each tile, by each of its snapshots where there are several. The
+share of empty masks is held to that of the labelled tiles the network learnt from: unheld, a
+second round drifts towards what is easiest, no salt.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,7 @@ import pandas as pd
 import torch
 
 from salt.files import read_csv, write_array, write_csv, write_json
-from salt.infer.uncertainty import (
-    FoldNetwork,
-    binary_entropy,
-    open_network,
-    sample_views,
-    tiles_at_once,
-)
+from salt.infer.uncertainty import FoldNetwork, binary_entropy, open_network
 from salt.metrics import tile_scores
 from salt.models.precision import autocast
 from salt.store import TileStore
@@ -55,6 +50,7 @@ def label_fold(
     precision: str,
     device: torch.device,
     out: Path,
+    snapshots: int = 0,
 ) -> None:
     """Write masks.npy (uint8 [m, S, S]), tiles.csv (id, agreement) and summary.json.
 
@@ -64,8 +60,9 @@ def label_fold(
             nothing of the network and writes no tile.
         agreement: least agreement of the members, in [0, 1].
         passes, tta: the members: so many dropout passes of each of the tile's `VIEWS`.
+        snapshots: networks of the fold that give each of these, see `snapshot_folders`.
     """
-    network = open_network(train, ingest, index, device)
+    network = open_network(train, ingest, index, device, snapshots)
     store, folds = network.store, read_csv(index / "folds.csv")
     learnt = store.rows_of(list(folds["id"][folds["fold"] != fold]))
     empty_share = float((~store.masks[learnt].any(axis=(1, 2))).mean())
@@ -85,13 +82,13 @@ def judge_tiles(
 ) -> Agreement:
     """Run every member on the store's `rows` and compare them with their mean.
 
-    `passes` of each of a tile's `VIEWS` (`tta`) are the members; `name` is the progress bar's.
+    `passes` of each of a tile's `VIEWS` (`tta`) by each snapshot are the members; `name` is the
+    progress bar's.
     """
     size = network.images.shape[-1]
     masks = np.empty((len(rows), size, size), np.uint8)
     agreement, entropy = np.empty((2, len(rows)))
-    for at, batch in network.batches(rows, name, tiles_at_once(passes, tta)):
-        members, _ = sample_views(network.model, batch, passes, size, tta)
+    for at, (members, _) in network.samples(rows, passes, tta, name):
         mean = members.mean(0)
         masks[at] = (mean > 0.5).cpu().numpy()
         agreement[at] = mean_agreement((members > 0.5).cpu().numpy(), masks[at])

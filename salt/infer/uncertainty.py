@@ -3,10 +3,11 @@
 Only the named dropout sites are random; batch norm and all else stay in evaluation mode.
 What lies before the first site is the same in every pass and runs once; what lies behind it
 runs T times, in batches. With s the share of a pass that lies behind the first site, T passes
-cost 1 + (T - 1) s; `benchmarks/mc_dropout.py` measures both.
+cost 1 + (T - 1) s; `benchmarks/mc_dropout.py` measures both. Where a fold has snapshots of its
+network (Huang et al. 2017, arXiv:1704.00109), each of them is asked alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,12 @@ from salt.models.predict import (
     p_presence,
     probability_maps,
 )
-from salt.models.registry import load_model
 from salt.models.segmenter import Network, Segmentation
+from salt.models.snapshots import load_snapshots
 from salt.padding import margins
 from salt.store import TileStore
 
-MAPS_AT_ONCE = 1024  # tiles times views times passes whose maps are held at once: 42 MB each copy
+MAPS_AT_ONCE = 1024  # tiles' maps of all members that are held at once: 42 MB each copy
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,18 @@ def sample_views(
     return probability, presence
 
 
-def tiles_at_once(passes: int, tta: str) -> int:
+def sample_networks(
+    networks: Sequence[Network], images: torch.Tensor, passes: int, size: int, tta: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run `sample_views` of every network: M = networks x views x passes members."""
+    samples = [sample_views(model, images, passes, size, tta) for model in networks]
+    probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
+    return probability, presence
+
+
+def tiles_at_once(networks: int, passes: int, tta: str) -> int:
     """Return how many tiles make a batch, so that the maps of all members fit in memory."""
-    return max(min(BATCH_SIZE, MAPS_AT_ONCE // (passes * len(VIEWS[tta]))), 1)
+    return max(min(BATCH_SIZE, MAPS_AT_ONCE // (networks * passes * len(VIEWS[tta]))), 1)
 
 
 @dataclass(frozen=True)
@@ -173,11 +183,12 @@ class FoldNetwork:
     """A fold's network on its device, and the tiles that it may be shown.
 
     Attributes:
+        snapshots: the network at the ends of several cycles, the main one last; or that alone.
         images: every tile of the store, with real margins if the network was trained with them.
         stacks: int64 [n, C], rows of `images` for each tile.
     """
 
-    model: Network
+    snapshots: tuple[Network, ...]
     store: TileStore
     images: TileImages
     stacks: np.ndarray
@@ -186,16 +197,31 @@ class FoldNetwork:
         self, rows: np.ndarray, name: str, batch_size: int = BATCH_SIZE
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the padded stacks of the store's `rows`; see `device_batches`."""
-        device = next(self.model.parameters()).device
-        return device_batches(self.model, self.images, self.stacks[rows], device, name, batch_size)
+        model = self.snapshots[-1]  # all are padded alike
+        device = next(model.parameters()).device
+        return device_batches(model, self.images, self.stacks[rows], device, name, batch_size)
+
+    def samples(
+        self, rows: np.ndarray, passes: int, tta: str, name: str
+    ) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
+        """Yield (places among `rows`, `sample_networks` of their tiles) batch by batch."""
+        size = self.images.shape[-1]
+        batch_size = tiles_at_once(len(self.snapshots), passes, tta)
+        for at, batch in self.batches(rows, name, batch_size):
+            yield at, sample_networks(self.snapshots, batch, passes, size, tta)
 
 
-def open_network(train: Path, ingest: Path, index: Path, device: torch.device) -> FoldNetwork:
+def open_network(
+    train: Path, ingest: Path, index: Path, device: torch.device, snapshots: int = 0
+) -> FoldNetwork:
     """Open what a training stage wrote, with the tile store and neighbours it learnt from."""
-    model = load_model(train).to(device).to(memory_format=torch.channels_last)
-    store, stacks = open_stacks(ingest, index, model.config.stack_width)
-    images = images_as_trained(model.config, store, index)
-    return FoldNetwork(model, store, images, stacks)
+    networks = [
+        model.to(device).to(memory_format=torch.channels_last)
+        for model in load_snapshots(train, snapshots)
+    ]
+    config = networks[-1].config
+    store, stacks = open_stacks(ingest, index, config.stack_width)
+    return FoldNetwork(tuple(networks), store, images_as_trained(config, store, index), stacks)
 
 
 def measure_fold(
@@ -209,15 +235,21 @@ def measure_fold(
     precision: str,
     device: torch.device,
     out: Path,
+    snapshots: int = 0,
 ) -> None:
     """Write mean and uncertainty maps of a fold's held-out tiles and of all test tiles.
 
     For each part (`oof`, `test`): PART_mean.npy float16, PART_variance.npy, PART_entropy.npy,
     PART_mutual_information.npy uint8 (see `MAXIMA`), PART_tiles.csv (id, presence, presence_std).
     Where there are several views and several passes, oof_views.npy float16 is the mean of one
-    pass per view with dropout off, so that each can be scored. summary.json: passes and tta.
+    pass per view with dropout off, so that each can be scored; where there are several snapshots
+    and more than a pass of each, oof_snapshots.npy that of one plain pass per snapshot.
+    summary.json: passes, tta and, if any, snapshots.
+
+    Args:
+        snapshots: networks of the fold, see `snapshot_folders`.
     """
-    network = open_network(train, ingest, index, device)
+    network = open_network(train, ingest, index, device, snapshots)
     held_out = read_csv(train / "oof_tiles.csv")["id"]
     store = network.store
     parts = {"oof": store.rows_of(held_out), "test": store.unlabelled["row"].to_numpy()}
@@ -225,9 +257,18 @@ def measure_fold(
         for part, rows in parts.items():
             name = f"uncertainty@{fold} {part}"
             _measure(network, rows, out, part, passes=passes, tta=tta, name=name)
-        if passes > 1 and len(VIEWS[tta]) > 1:
-            _measure_views(network, parts["oof"], out, tta, f"uncertainty@{fold} oof views")
-    write_json(out / "summary.json", {"passes": passes, "tta": tta})
+        for kind, views in _plain_means(snapshots, passes, tta).items():
+            path, name = out / f"oof_{kind}.npy", f"uncertainty@{fold} oof {kind}"
+            _measure_plain(network, parts["oof"], path, views, name)
+    kept = {"snapshots": snapshots} if snapshots else {}
+    write_json(out / "summary.json", {"passes": passes, "tta": tta} | kept)
+
+
+def _plain_means(snapshots: int, passes: int, tta: str) -> dict[str, str]:
+    """Name the means with dropout off that are not among the maps anyway, and their views."""
+    several_views = len(VIEWS[tta]) > 1
+    means = {"snapshots": "none"} if snapshots > 1 and (several_views or passes > 1) else {}
+    return means | ({"views": tta} if several_views and passes > 1 else {})
 
 
 def _measure(
@@ -249,8 +290,8 @@ def _measure(
         new_array(out / f"{part}_entropy.npy", shape, np.uint8) as entropy,
         new_array(out / f"{part}_mutual_information.npy", shape, np.uint8) as information,
     ):
-        for at, batch in network.batches(rows, name, tiles_at_once(passes, tta)):
-            summary = moments(*sample_views(network.model, batch, passes, size, tta))
+        for at, samples in network.samples(rows, passes, tta, name):
+            summary = moments(*samples)
             mean[at] = summary.mean.cpu().numpy()
             variance[at] = as_levels(summary.variance, MAXIMA["variance"])
             entropy[at] = as_levels(summary.entropy, MAXIMA["entropy"])
@@ -262,11 +303,10 @@ def _measure(
     write_csv(out / f"{part}_tiles.csv", pd.DataFrame(columns))
 
 
-def _measure_views(network: FoldNetwork, rows: np.ndarray, out: Path, tta: str, name: str) -> None:
+def _measure_plain(network: FoldNetwork, rows: np.ndarray, path: Path, tta: str, name: str) -> None:
     size = network.images.shape[-1]
-    with new_array(out / "oof_views.npy", (len(rows), size, size), np.float16) as mean:
-        for at, batch in network.batches(rows, name):
-            probability, _ = sample_views(network.model, batch, 1, size, tta)
+    with new_array(path, (len(rows), size, size), np.float16) as mean:
+        for at, (probability, _) in network.samples(rows, 1, tta, name):
             mean[at] = probability.mean(0).cpu().numpy()
 
 

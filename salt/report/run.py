@@ -29,13 +29,15 @@ class Labelled:
         scores: float64 [m], scores under the cross-fitted decision rules.
         single: probability of one pass of the fold's network.
         student: the same behind a second round on pseudo-labels; None if there was none.
+        snapshots: mean over the snapshots of the fold's network, one plain pass each; None if
+            there was one network.
         views: mean over the views of the tile, dropout off; None if there was one view.
         averaged: mean over views and dropout passes.
         passes: dropout passes of each view; 1 is the plain pass, without dropout.
         refined: the refiner's probability.
         ensemble: the probability adopted.
         uncertainty: predictive entropy, uint8, 255 is ln 2 nat.
-        variance, information: of the dropout passes, uint8, see `salt.maps.MAXIMA`.
+        variance, information: over networks, views and passes, uint8, see `salt.maps.MAXIMA`.
         fold_rules: the decision rule each fold is scored with, chosen on the others.
     """
 
@@ -43,6 +45,7 @@ class Labelled:
     scores: np.ndarray
     single: TileMaps
     student: TileMaps | None
+    snapshots: TileMaps | None
     views: TileMaps | None
     averaged: TileMaps
     passes: int
@@ -58,6 +61,7 @@ class Labelled:
         steps = {
             "single": self.single,
             "student": self.student,
+            "snapshots": self.snapshots,
             "views": self.views,
             "averaged": self.averaged if self.passes > 1 else None,
             "refined": self.refined,
@@ -160,6 +164,7 @@ def _open_labelled(
         scores=scores["score"].to_numpy(np.float64),
         single=_over_folds(data / "train", folds, "oof_probability.npy", "oof_tiles.csv", ids),
         student=_open_students(data, folds, ids),
+        snapshots=_open_snapshots(passes, folds, ids, sampled),
         views=_open_views(passes, folds, ids, sampled),
         averaged=_over_folds(passes, folds, "oof_mean.npy", "oof_tiles.csv", ids),
         passes=sampled["passes"],
@@ -181,6 +186,17 @@ def _open_students(data: Path, folds: list[int], ids: pd.Series) -> TileMaps | N
     if not any(chosen):
         return None
     return _over_folds(data / "student", folds, "oof_probability.npy", "oof_tiles.csv", ids)
+
+
+def _open_snapshots(
+    root: Path, folds: list[int], ids: pd.Series, sampled: dict[str, Any]
+) -> TileMaps | None:
+    """Open the mean over snapshots; with a single pass of each it is the mean itself."""
+    if sampled.get("snapshots", 0) < 2:
+        return None
+    single = sampled["passes"] == 1 and sampled["tta"] == "none"
+    array = "oof_mean.npy" if single else "oof_snapshots.npy"
+    return _over_folds(root, folds, array, "oof_tiles.csv", ids)
 
 
 def _open_views(

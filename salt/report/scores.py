@@ -19,6 +19,7 @@ from salt.seeding import generator
 STEPS = {
     "single pass at 0.5": "single",
     "second round at 0.5": "student",
+    "snapshot mean at 0.5": "snapshots",
     "TTA mean at 0.5": "views",
     "MC dropout mean at 0.5": "averaged",
     "refined at 0.5": "refined",

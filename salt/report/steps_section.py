@@ -6,6 +6,9 @@ from typing import Any
 STEP_NOTES = {
     "single pass at 0.5": "One pass of the network that never saw the tile.",
     "second round at 0.5": "One pass of the same network, trained on with pseudo-labels.",
+    "snapshot mean at 0.5": (
+        "Mean over the networks at the ends of the last cycles; so are the means below."
+    ),
     "TTA mean at 0.5": "Mean over views of the tile, mirrored or moved; dropout off.",
     "MC dropout mean at 0.5": "Mean over dropout passes of each view.",
     "refined at 0.5": "A small network on image, probability and uncertainty.",
@@ -18,7 +21,7 @@ STEP_NOTES = {
         "Threshold, sizes, holes and presence gate, chosen on the other folds."
     ),
 }
-NOT_TAKEN = {
+NOT_TAKEN = {  # but for snapshots, whose row needs a schedule of its own
     "second round at 0.5": "Not taken: no pseudo-labels (pseudo.share).",
     "TTA mean at 0.5": "Not taken: one view of each tile (ensemble.tta).",
     "MC dropout mean at 0.5": "Not taken: one pass, without dropout (uncertainty.passes).",
@@ -28,7 +31,7 @@ NOT_TAKEN = {
 def steps_section(steps: list[dict[str, Any]], total: dict[str, Any]) -> str:
     """Return the section as HTML from metrics.json's steps and their gain taken together.
 
-    A step that the run did not take keeps its row, and says what would take it.
+    A step of `NOT_TAKEN` that the run did not take keeps its row, and says what would take it.
     """
     taken = {step["step"]: step for step in steps}
     rows = [
@@ -36,6 +39,7 @@ def steps_section(steps: list[dict[str, Any]], total: dict[str, Any]) -> str:
         if name in taken
         else _row(name, NOT_TAKEN[name], "<td></td><td></td>")
         for name in STEP_NOTES
+        if name in taken or name in NOT_TAKEN
     ]
     rows.append(_row("all steps", "The last row over the first.", f"<td></td>{_gain_cell(total)}"))
     return (

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.task import FitConfig
 
 CPU = torch.device("cpu")
@@ -92,7 +93,7 @@ def line_model() -> LineModel:
 
 
 def run(folder: Path, task: Line | None = None, config: FitConfig = CONFIG, reports=None):
-    fit = Fit(line_model(), task or Line(), config, folder, CPU)
+    fit = Fit(line_model(), task or Line(), config, folder, Processes(CPU))
     record = (lambda *report: reports.append(report)) if reports is not None else lambda *_: None
     return fit.run(record)
 

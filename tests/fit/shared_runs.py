@@ -55,7 +55,7 @@ def fit_tiles(project: Path, out: Path, processes: Processes) -> None:
     torch.manual_seed(0)
     model = build_model(config_from(tiny_params()["model"] | NETWORK))
     config = FitConfig(epochs=EPOCHS, learning_rate=1e-3, weight_decay=0.01, ema_decay=0.9)
-    fit = Fit(model, task, config, out / "tiles", processes.device, processes)
+    fit = Fit(model, task, config, out / "tiles", processes)
     state, history = fit.run(lambda *_: None)
     if processes.first:
         save_weights(state, out / "tiles.safetensors")
@@ -67,7 +67,7 @@ def fit_line(out: Path, name: str, processes: Processes, broken_epoch: int | Non
     task = SharedLine(processes.part)
     task.broken_epoch = broken_epoch
     config = replace(CONFIG, accumulate=2, ema_decay=0.9)
-    fit = Fit(line_model(), task, config, out / name, processes.device, processes)
+    fit = Fit(line_model(), task, config, out / name, processes)
     try:
         state, _ = fit.run(lambda *_: None)
     except KeyboardInterrupt:
@@ -80,7 +80,7 @@ def fit_spoilt_line(out: Path, processes: Processes) -> None:
     """Train on a point that is no number, and keep how each process ends."""
     task = SharedLine(processes.part)
     task.spoilt_epoch = 2
-    fit = Fit(line_model(), task, CONFIG, out / "spoilt", processes.device, processes)
+    fit = Fit(line_model(), task, CONFIG, out / "spoilt", processes)
     try:
         fit.run(lambda *_: None)
     except (TrainingError, SystemExit) as error:

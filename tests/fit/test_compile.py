@@ -12,6 +12,7 @@ from torch import nn
 
 from salt.errors import TrainingError
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 
 COMPILER = os.environ.get("CXX", "g++")
 
@@ -20,7 +21,7 @@ def fit(folder: Path, compiled: bool) -> Fit:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
     config = replace(CONFIG, epochs=2, compile=compiled)
-    return Fit(model, Line(), config, folder / str(compiled), CPU)
+    return Fit(model, Line(), config, folder / str(compiled), Processes(CPU))
 
 
 @pytest.mark.slow

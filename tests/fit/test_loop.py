@@ -11,11 +11,13 @@ from torch import nn
 from salt.errors import TrainingError
 from salt.fit import checkpoint
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.schedule import warmup_cosine
 
 
 def test_a_line_is_learnt(tmp_path: Path) -> None:
-    fit = Fit(nn.Linear(2, 1), Line(), replace(CONFIG, epochs=80, weight_decay=0.0), tmp_path, CPU)
+    config = replace(CONFIG, epochs=80, weight_decay=0.0)
+    fit = Fit(nn.Linear(2, 1), Line(), config, tmp_path, Processes(CPU))
     state, history = fit.run(lambda *_: None)
     torch.testing.assert_close(state["weight"], torch.tensor([[2.0, -1.0]]), atol=0.05, rtol=0)
     torch.testing.assert_close(state["bias"], torch.tensor([0.5]), atol=0.05, rtol=0)

@@ -11,6 +11,7 @@ from torch import nn
 from salt.errors import TrainingError
 from salt.fit import checkpoint, loop
 from salt.fit.loop import Fit
+from salt.fit.processes import Processes
 from salt.fit.schedule import one_cycle, warm_restarts, warmup_constant, warmup_cosine
 from salt.fit.task import FitConfig
 
@@ -118,7 +119,7 @@ def test_accumulated_batches_step_as_their_union(tmp_path: Path) -> None:
     for task, accumulate in ((Line(), 3), (Union(), 1)):
         torch.manual_seed(0)
         config = replace(CONFIG, accumulate=accumulate)
-        fit = Fit(nn.Linear(2, 1), task, config, tmp_path / str(accumulate), CPU)
+        fit = Fit(nn.Linear(2, 1), task, config, tmp_path / str(accumulate), Processes(CPU))
         states.append(fit.run(lambda *_: None)[0])
     torch.testing.assert_close(states[0]["weight"], states[1]["weight"])
 
@@ -130,7 +131,7 @@ def test_the_last_batches_of_an_epoch_count_in_full_though_they_are_fewer(tmp_pa
     model = nn.Linear(2, 1)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     config = replace(config, gradient_clip=1e6)
-    state, _ = Fit(model, Line(), config, tmp_path, CPU).run(lambda *_: None)
+    state, _ = Fit(model, Line(), config, tmp_path, Processes(CPU)).run(lambda *_: None)
     by_hand = nn.Linear(2, 1)
     by_hand.load_state_dict(start)
     batches = list(Line().batches(0))
@@ -197,7 +198,7 @@ def test_fp16_learns_on_a_gpu(tmp_path: Path) -> None:
                 yield Points(batch.inputs.cuda(), batch.targets.cuda(), batch.ids)
 
     config = replace(CONFIG, epochs=20, precision="fp16")
-    fit = Fit(line_model(), OnGpu(), config, tmp_path, torch.device("cuda"))
+    fit = Fit(line_model(), OnGpu(), config, tmp_path, Processes(torch.device("cuda")))
     _, history = fit.run(lambda *_: None)
     assert history["train_loss"].iloc[-1] < 0.5 * history["train_loss"].iloc[0]
 

@@ -54,6 +54,50 @@ def test_the_learning_rate_of_the_encoder_is_its_share_of_the_others(model: Netw
     )
 
 
+def test_adamw_steps_as_the_published_update_whatever_the_weights_memory_layout() -> None:
+    """The kernel walks through memory: weight, gradient and moments must be laid out alike."""
+    torch.manual_seed(0)
+    network = nn.Conv2d(4, 3, 3).to(memory_format=torch.channels_last)
+    optimiser = build_optimiser("adamw", parameter_groups(network, 0.1), 0.01, 0.9, True)
+    expected = network.weight.detach().clone().double()
+    mean, square = torch.zeros_like(expected), torch.zeros_like(expected)
+    for step in range(1, 4):
+        optimiser.zero_grad(set_to_none=True)
+        network(torch.randn(2, 4, 8, 8)).square().sum().backward()
+        gradient = network.weight.grad.double()
+        optimiser.step()
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        unbiased = mean / (1 - 0.9**step), square / (1 - 0.999**step)
+        expected = expected * (1 - 0.01 * 0.1) - 0.01 * unbiased[0] / (unbiased[1].sqrt() + 1e-8)
+        torch.testing.assert_close(network.weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("found_inf", [False, True])
+def test_adamw_leaves_a_step_out_if_a_scaled_gradient_overflowed(found_inf: bool) -> None:
+    """Gradients are unscaled and clipped before the step, and must not be unscaled again."""
+    states = []
+    for scaled in (False, True):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 2)
+        start = network.weight.detach().clone()
+        optimiser = build_optimiser("adamw", parameter_groups(network, 0.1), 0.01, 0.9, True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+        loss = network(torch.ones(4, 3)).square().sum()
+        scaler.scale(loss).backward()
+        if scaled and found_inf:
+            network.weight.grad[0, 0] = torch.inf
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        scaler.step(optimiser)
+        scaler.update()
+        states.append(network.weight.detach().clone())
+    assert torch.equal(states[1], start if found_inf else states[0])
+    assert not torch.equal(states[0], start)
+    taken = [float(state["step"]) for state in optimiser.state.values()]
+    assert set(taken) == {0.0 if found_inf else 1.0}
+
+
 def test_a_network_without_an_encoder_cannot_slow_it() -> None:
     with pytest.raises(TrainingError, match="Linear has no encoder of its own; expected one"):
         parameter_groups(nn.Linear(2, 1), 0.0, encoder_rate=0.5)

@@ -165,7 +165,7 @@ def test_hosts_that_would_continue_from_different_epochs_are_refused(tmp_path: P
             return {"epoch": 2}
 
     fit = shared_runs.Fit(
-        shared_runs.line_model(), Line(), shared_runs.CONFIG, tmp_path, CPU, Elsewhere(CPU)
+        shared_runs.line_model(), Line(), shared_runs.CONFIG, tmp_path, Elsewhere(CPU)
     )
     with pytest.raises(TrainingError, match=r"continue behind epoch 0, the first one behind 2; "):
         fit.run(lambda *_: None)

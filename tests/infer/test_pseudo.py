@@ -78,7 +78,7 @@ def test_a_single_deterministic_view_is_the_plain_prediction(finished_project: P
     rows = network.store.unlabelled["row"].to_numpy()
     with torch.inference_mode():
         tiles = judge_tiles(network, rows, passes=1, tta="none", name="")
-    expected, _ = predict(network.model, network.images, network.stacks[rows], name="")
+    expected, _ = predict(network.snapshots[-1], network.images, network.stacks[rows], name="")
     np.testing.assert_array_equal(tiles.masks, expected > 0.5)
     assert (tiles.agreement == 1).all()  # one member agrees with itself
 

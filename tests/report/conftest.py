@@ -157,7 +157,9 @@ def _write_folds(
             for part, tiles in (("oof", ids[own]), ("test", test_ids)):
                 levels = draw.integers(40, size=(len(tiles), TILE_SIZE, TILE_SIZE))
                 write_array(uncertainty / f"{part}_{spread}.npy", levels.astype(np.uint8))
-        write_json(uncertainty / "summary.json", {"passes": 4, "tta": "flip"})
+        write_json(uncertainty / "summary.json", {"passes": 4, "tta": "flip", "snapshots": 3})
+        views = np.load(uncertainty / "oof_views.npy")
+        write_array(uncertainty / "oof_snapshots.npy", np.roll(views, 2, axis=-1))
         write_csv(train / "history.csv", _history(name))
         write_json(data / "pseudo" / str(name) / "summary.json", {"chosen": 3})
 

@@ -154,7 +154,7 @@ def test_a_gain_whose_interval_holds_zero_is_called_unclear(
         step |= {"gain": 0.01, "gain_interval": interval}
     metrics["gain_of_all_steps"] = {"gain": 0.01, "gain_interval": interval}
     page = render_without_pictures(metrics)
-    assert page.count(f'<b class="{verdict}">') == 7  # six gains and that of all together
+    assert page.count(f'<b class="{verdict}">') == 8  # seven gains and that of all together
 
 
 def test_a_step_that_was_not_taken_says_what_would_take_it(report: Path) -> None:
@@ -173,6 +173,13 @@ def test_the_effect_of_post_processing_is_shown_although_it_is_off(report: Path)
     assert "-0.0010 to +0.0020</td>" in page
 
 
+def test_snapshots_have_a_row_only_where_there_are_some(report: Path) -> None:
+    metrics = read_json(report / "metrics.json")
+    assert "Snapshot mean at 0.5" in render_without_pictures(metrics)
+    steps = [step for step in metrics["steps"] if step["step"] != "snapshot mean at 0.5"]
+    assert "Snapshot mean" not in render_without_pictures(metrics | {"steps": steps})
+
+
 def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
     history, steps, threshold = (
         pd.read_csv(report / f"plots/{name}.csv") for name in ("history", "steps", "threshold")
@@ -180,7 +187,7 @@ def test_the_plots_hold_each_epoch_step_and_threshold(report: Path) -> None:
     assert history.groupby("fold")["epoch"].count().to_dict() == {0: 12, 1: 12}
     assert list(history)[:2] == ["fold", "epoch"]
     assert list(steps) == ["step", "score", "low", "high", "gain", "gain_low", "gain_high"]
-    assert len(steps) == 7
+    assert len(steps) == 8
     assert list(threshold) == ["threshold", "score"]
 
 

@@ -140,9 +140,17 @@ def test_a_step_the_run_did_not_take_is_left_out(finished_run: Path) -> None:
 @pytest.mark.parametrize(
     ("sampled", "left_out"),
     [
-        ({"passes": 4, "tta": "none"}, {"TTA mean at 0.5"}),
-        ({"passes": 1, "tta": "flip_shift"}, {"MC dropout mean at 0.5"}),
-        ({"passes": 1, "tta": "none"}, {"TTA mean at 0.5", "MC dropout mean at 0.5"}),
+        ({"passes": 4, "tta": "none"}, {"TTA mean at 0.5", "snapshot mean at 0.5"}),
+        ({"passes": 4, "tta": "none", "snapshots": 1}, {"TTA mean at 0.5", "snapshot mean at 0.5"}),
+        ({"passes": 4, "tta": "none", "snapshots": 2}, {"TTA mean at 0.5"}),
+        (
+            {"passes": 1, "tta": "flip_shift"},
+            {"MC dropout mean at 0.5", "snapshot mean at 0.5"},
+        ),
+        (
+            {"passes": 1, "tta": "none", "snapshots": 3},
+            {"TTA mean at 0.5", "MC dropout mean at 0.5"},
+        ),
     ],
 )
 def test_views_and_dropout_are_steps_of_their_own(
