@@ -190,7 +190,7 @@ class Augment(Section):
 class Pseudo(Section):
     share: Weight
     agreement: Share
-    weight: Annotated[float, Field(gt=0, le=1)]
+    weight: Share
     epochs: Positive
     learning_rate: PositiveFloat
 

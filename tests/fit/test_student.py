@@ -84,12 +84,15 @@ def test_every_step_pairs_a_labelled_batch_with_a_pseudo_labelled_one(
     assert not torch.equal(first[0].pseudo.images, following.pseudo.images)
 
 
-def test_the_loss_is_the_weighted_mean_of_both(project: Path, make_segmenter) -> None:
-    task, model = student_task(project, 4, weight=0.25), make_segmenter()
+@pytest.mark.parametrize("weight", [0.25, 0.0])
+def test_the_loss_is_the_weighted_mean_of_both(
+    project: Path, make_segmenter, weight: float
+) -> None:
+    task, model = student_task(project, 4, weight=weight), make_segmenter()
     pair = next(iter(task.batches(0)))
     labelled = task.labelled.loss(model, pair.labelled, 1.0)
     pseudo = task.labelled.loss(model, pair.pseudo, 1.0)
-    expected = (labelled + 0.25 * pseudo) / 1.25
+    expected = (labelled + weight * pseudo) / (1 + weight)
     torch.testing.assert_close(task.loss(model, pair, 0.0), expected)
 
 
