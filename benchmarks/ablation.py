@@ -17,6 +17,7 @@ changes params.yaml while it runs.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -204,8 +205,9 @@ def flat(settings: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 @contextmanager
 def restored(*paths: Path) -> Iterator[None]:
-    """Put the files' content back at the end."""
+    """Put the files' content back at the end, which SIGTERM is as well."""
     before = {path: path.read_text() for path in paths}
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:

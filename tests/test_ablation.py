@@ -1,6 +1,7 @@
 """Tests of benchmarks/ablation.py: what a table says, and what it refuses."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,19 @@ def test_files_come_back_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), restored(path):
         path.write_text("after")
         raise ZeroDivisionError
+    assert path.read_text() == "before"
+
+
+def test_files_come_back_after_a_request_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("before")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit), restored(path):
+            path.write_text("after")
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert path.read_text() == "before"
 
 
