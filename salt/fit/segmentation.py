@@ -100,6 +100,7 @@ class SegmentationTask:
             cutmix=augment.cutmix,
             seed=self.seed,
             epoch=epoch,
+            stack_width=self.tiles.stacks.shape[1],
             distances=distances,
         )
 
