@@ -9,7 +9,8 @@ reuses every stage that the row does not touch; a row with `stage: student` trai
 round); their out-of-fold maps are scored tile by tile, in a single pass at threshold 0.5, and
 compared with the reference row (the table's, or its own) by a paired bootstrap over the tiles
 that both have scored. Finished rows are kept in benchmarks/results/TABLE.json and not run again,
-so a killed table goes on where it stopped; params.yaml and dvc.lock are put back at the end.
+so a killed table goes on where it stopped; params.yaml and dvc.lock are put back at the end,
+after a kill by the next start.
 docs/TABLE.md is written from the results after every row. Start it in a clone of its own: it
 changes params.yaml while it runs.
 """
@@ -41,6 +42,7 @@ RESULTS = Path(__file__).parent / "results"
 PAGES = Path("docs")
 RESAMPLES = 10_000
 LOCK = Path("dvc.lock")
+COPIES = Path(".salt/ablation")  # params.yaml and dvc.lock as they were, while a table runs
 KEYS = ("title", "about", "budget", "folds", "reference", "rows")
 UNSCORED = "."
 DIGITS = "0123456789A"  # tenths of a score
@@ -54,11 +56,11 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", help="names of the rows to run; all where none is given")
     arguments = parser.parse_args()
     table = read_table(arguments.table)
-    base = merged(read_yaml(PARAMS_FILE), table["budget"])
     name = arguments.table.stem
     path, page = RESULTS / f"{name}.json", PAGES / f"{name}.md"
     results = read_json(path) if path.exists() else {}
-    with restored(PARAMS_FILE, LOCK):
+    with restored(PARAMS_FILE, LOCK, copies=COPIES):
+        base = merged(read_yaml(PARAMS_FILE), table["budget"])
         for row in chosen_rows(table, arguments.rows):
             settings = merged(base, row["set"])
             key = {"folds": row.get("folds", table["folds"]), "settings": settings}
@@ -204,15 +206,24 @@ def flat(settings: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def restored(*paths: Path) -> Iterator[None]:
-    """Put the files' content back at the end, which SIGTERM is as well."""
-    before = {path: path.read_text() for path in paths}
+def restored(*paths: Path, copies: Path) -> Iterator[None]:
+    """Put the files' content back at the end, which SIGTERM is as well.
+
+    What a kill left changed is put back first, from the copies that are kept until the end.
+    """
+    kept = {path: copies / path.name for path in paths}
+    for path, copy in kept.items():
+        if copy.exists():
+            print(f"{path}: put back as it was before a killed run", file=sys.stderr)
+            write_text(path, copy.read_text())
+        write_text(copy, path.read_text())
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
-        for path, text in before.items():
-            write_text(path, text)
+        for path, copy in kept.items():
+            write_text(path, copy.read_text())
+            copy.unlink()
 
 
 if __name__ == "__main__":

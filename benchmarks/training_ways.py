@@ -170,7 +170,8 @@ def train_plain(subject: Subject) -> Pace:
     config = subject.loss
 
     def step(batch: Batch) -> None:
-        distances = [signed_distance(mask) for mask in batch.masks[:, 0].numpy()]
+        pairs = zip(batch.masks[:, 0].numpy(), 1 - batch.valid[:, 0].numpy(), strict=True)
+        distances = [signed_distance(mask, ignore) for mask, ignore in pairs]
         batch = replace(batch, distance=torch.from_numpy(np.stack(distances))[:, None])
         batch = batch.to(subject.device)
         output = model(pad(batch.images, model.config.input_size))

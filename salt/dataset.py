@@ -18,7 +18,7 @@ from salt.files import read_csv
 from salt.neighbours.margins import WidenedTiles, surrounding_tiles
 from salt.padding import margins, pad
 from salt.seeding import derive_seed
-from salt.store import TileStore, open_store
+from salt.store import TILE_SIZE, TileStore, open_store
 
 NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
 PLACE_COLUMNS = ["mosaic", "row", "column"]
@@ -35,7 +35,7 @@ class Batch:
         masks: float32 [B, 1, H, W] in {0, 1}.
         valid: float32 [B, 1, H, W], 0 where the loss must not look.
         distance: float32 [B, 1, H, W] signed distance to the salt boundary, negative inside,
-            as a share of the side; zero where a tile is all one class.
+            as a share of a tile's side; zero where a tile's valid pixels are all one class.
         ids: the tiles' ids, for messages.
         partner: int64 [B], the tile of the batch whose image is blended into each; or None.
         share: of each image that is its own; the loss is blended alike (see `salt.mixing`).
@@ -225,20 +225,22 @@ def normalise(stack: np.ndarray) -> torch.Tensor:
     return (torch.from_numpy(stack.astype(np.float32)) / 255 - GREY_MEAN) / GREY_STD
 
 
-def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel [H, W] to the salt boundary, as a share of the side.
+def signed_distance(mask: np.ndarray, ignore: np.ndarray) -> np.ndarray:
+    """Return the distance of each pixel [H, W] to the salt boundary, as a share of a tile's side.
 
-    Negative inside salt, positive outside, zero everywhere if the tile has one class only
-    (Kervadec et al. 2019, arXiv:1812.07032, eq. 5 and its reference implementation).
+    Negative inside salt, positive outside (Kervadec et al. 2019, arXiv:1812.07032, eq. 5 and its
+    reference implementation). Where `ignore` is not 0 the class is unknown: no pixel is measured
+    from there, and there the map says nothing. Zero everywhere if all others are of one class.
     """
     from scipy.ndimage import distance_transform_edt
 
-    salt = mask.astype(bool)
-    if salt.all() or not salt.any():
+    known = ignore == 0
+    salt, rock = mask.astype(bool) & known, ~mask.astype(bool) & known
+    if not salt.any() or not rock.any():
         return np.zeros(mask.shape, np.float32)
     outside = distance_transform_edt(~salt)
-    inside = distance_transform_edt(salt) - 1
-    return (np.where(salt, -inside, outside) / len(mask)).astype(np.float32)
+    inside = distance_transform_edt(~rock) - 1
+    return (np.where(salt, -inside, outside) / TILE_SIZE).astype(np.float32)
 
 
 class EpochDataset(Dataset):
@@ -268,7 +270,9 @@ class EpochDataset(Dataset):
             stack, mask, ignore = self.augmentation(
                 np.ascontiguousarray(stack), mask, ignore, self.seeds[position]
             )
-        distance = signed_distance(mask) if self.distances else np.zeros(mask.shape, np.float32)
+        distance = np.zeros(mask.shape, np.float32)
+        if self.distances:
+            distance = signed_distance(mask, ignore)
         return np.moveaxis(stack, -1, 0), mask, ignore, distance, self.tiles.ids[row]
 
 

@@ -24,12 +24,14 @@ def mixed_batches(
     cutmix: float,
     seed: int,
     epoch: int,
+    stack_width: int,
     distances: bool,
 ) -> Iterator[Batch]:
     """Yield the batches, some of them mixed.
 
     Args:
         mixup, cutmix: probabilities of a batch to be mixed so; their sum is at most 1.
+        stack_width: channels of a stack, without the depth behind it.
         distances: cutmix also computes the pasted masks' distance maps.
     """
     for step, batch in enumerate(batches):
@@ -38,7 +40,7 @@ def mixed_batches(
         if chance < mixup:
             yield mix_up(batch, draw)
         elif chance < mixup + cutmix:
-            yield cut_mix(batch, draw, distances)
+            yield cut_mix(batch, draw, stack_width, distances)
         else:
             yield batch
 
@@ -55,11 +57,12 @@ def mix_up(batch: Batch, draw: np.random.Generator) -> Batch:
     return replace(batch, images=images, partner=partner, share=share)
 
 
-def cut_mix(batch: Batch, draw: np.random.Generator, distances: bool) -> Batch:
+def cut_mix(batch: Batch, draw: np.random.Generator, stack_width: int, distances: bool) -> Batch:
     """Paste a rectangle of another tile into every one (Yun et al. 2019, arXiv:1905.04899).
 
-    Image, mask and valid pixels are pasted alike, at the same place, so that depth stays
-    depth; the pasted area is uniform in [0, 1] of the tile before it is clipped to it.
+    Image, mask and valid pixels are pasted alike, at the same place: what lay deep in its tile
+    lies as deep in the other. The depth a network is told stays the tile's own. The pasted area
+    is uniform in [0, 1] of the tile before it is clipped to it.
     """
     size = batch.images.shape[-1]
     partner = torch.from_numpy(draw.permutation(len(batch.images)))
@@ -71,7 +74,8 @@ def cut_mix(batch: Batch, draw: np.random.Generator, distances: bool) -> Batch:
         torch.where(pasted, tensor[partner], tensor)
         for tensor in (batch.images, batch.masks, batch.valid)
     )
-    distance = _distances(masks) if distances else batch.distance
+    images[:, stack_width:] = batch.images[:, stack_width:]
+    distance = _distances(masks, valid) if distances else batch.distance
     return replace(batch, images=images, masks=masks, valid=valid, distance=distance)
 
 
@@ -79,6 +83,7 @@ def _span(centre: float, side: float, size: int) -> slice:
     return slice(round(max(centre - side / 2, 0)), round(min(centre + side / 2, size)))
 
 
-def _distances(masks: torch.Tensor) -> torch.Tensor:
-    maps = [signed_distance(mask) for mask in masks[:, 0].numpy()]
+def _distances(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    pairs = zip(masks[:, 0].numpy(), 1 - valid[:, 0].numpy(), strict=True)
+    maps = [signed_distance(mask, ignore) for mask, ignore in pairs]
     return torch.from_numpy(np.stack(maps))[:, None]

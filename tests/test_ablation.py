@@ -118,7 +118,7 @@ def test_a_table_without_rows_key_is_refused(tmp_path: Path) -> None:
 def test_files_come_back_after_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), restored(path):
+    with pytest.raises(ZeroDivisionError), restored(path, copies=tmp_path / "copies"):
         path.write_text("after")
         raise ZeroDivisionError
     assert path.read_text() == "before"
@@ -129,12 +129,25 @@ def test_files_come_back_after_a_request_to_end(tmp_path: Path) -> None:
     path.write_text("before")
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(SystemExit), restored(path):
+        with pytest.raises(SystemExit), restored(path, copies=tmp_path / "copies"):
             path.write_text("after")
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert path.read_text() == "before"
+
+
+def test_files_that_a_kill_left_changed_come_back_at_the_next_start(tmp_path: Path, capsys) -> None:
+    path, copies = tmp_path / "params.yaml", tmp_path / "copies"
+    path.write_text("a row's")
+    copies.mkdir()
+    (copies / path.name).write_text("before")
+    with restored(path, copies=copies):
+        assert path.read_text() == (copies / path.name).read_text() == "before"
+        path.write_text("another row's")
+    assert path.read_text() == "before"
+    assert "before a killed run" in capsys.readouterr().err
+    assert not list(copies.iterdir())
 
 
 def test_nested_settings_become_dotted_ones() -> None:
@@ -145,6 +158,7 @@ def test_finished_rows_are_not_run_again(tmp_path: Path, monkeypatch) -> None:
     rows = [ROWS[0], {**ROWS[1], "stage": "student"}]
     monkeypatch.setattr("benchmarks.ablation.RESULTS", tmp_path)
     monkeypatch.setattr("benchmarks.ablation.PAGES", tmp_path)
+    monkeypatch.setattr("benchmarks.ablation.COPIES", tmp_path / "copies")
     monkeypatch.setattr("sys.argv", ["ablation", str(write(tmp_path, rows=rows))])
     runs: list[Any] = []
 

@@ -72,20 +72,32 @@ def test_the_signed_distance_of_a_stripe_is_the_one_by_hand() -> None:
     mask = np.zeros((5, 5), np.uint8)
     mask[:, :2] = 1
     # inside, the pixel at the boundary is at 0; outside, the first one at 1
-    expected = np.tile(np.array([-1, 0, 1, 2, 3]) / 5, (5, 1))
-    np.testing.assert_allclose(signed_distance(mask), expected, rtol=1e-6)
+    expected = np.tile(np.array([-1, 0, 1, 2, 3]) / 101, (5, 1))
+    np.testing.assert_allclose(signed_distance(mask, np.zeros_like(mask)), expected, rtol=1e-6)
 
 
 def test_the_signed_distance_of_one_pixel_is_euclidean() -> None:
     mask = np.zeros((3, 3), np.uint8)
     mask[0, 0] = 1
-    expected = np.array([[0, 1, 2], [1, 2**0.5, 5**0.5], [2, 5**0.5, 8**0.5]]) / 3
-    np.testing.assert_allclose(signed_distance(mask), expected, rtol=1e-6)
+    expected = np.array([[0, 1, 2], [1, 2**0.5, 5**0.5], [2, 5**0.5, 8**0.5]]) / 101
+    np.testing.assert_allclose(signed_distance(mask, np.zeros_like(mask)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_tile_of_one_class_has_no_distance(value: int) -> None:
-    assert not signed_distance(np.full((4, 4), value, np.uint8)).any()
+    mask = np.full((4, 4), value, np.uint8)
+    assert not signed_distance(mask, np.zeros_like(mask)).any()
+    mask[1, 1], ignore = 1 - value, np.zeros_like(mask)
+    ignore[1, 1] = 1  # the only pixel of the other class is not known
+    assert not signed_distance(mask, ignore).any()
+
+
+def test_no_distance_is_measured_from_ignored_pixels() -> None:
+    mask = np.array([[1, 1, 0, 0, 1, 0]], np.uint8)
+    ignore = np.array([[0, 0, 1, 0, 1, 0]], np.uint8)
+    distance = signed_distance(mask, ignore) * 101
+    # the nearest rock of the second pixel is the fourth; the nearest salt of the last the second
+    np.testing.assert_allclose(distance[ignore == 0], [-2, -1, 2, 4], rtol=1e-6)
 
 
 def test_an_epoch_shows_every_tile_once_in_another_order_each_time(tiles: LabelledTiles) -> None:
@@ -116,7 +128,8 @@ def test_distances_are_those_of_the_augmented_masks(
     tiles: LabelledTiles, augmentation: Augmentation
 ) -> None:
     for batch in epoch_of(tiles, augmentation=augmentation, distances=True):
-        expected = np.stack([signed_distance(mask) for mask in batch.masks[:, 0].numpy()])
+        pairs = zip(batch.masks[:, 0].numpy(), 1 - batch.valid[:, 0].numpy(), strict=True)
+        expected = np.stack([signed_distance(mask, ignore) for mask, ignore in pairs])
         np.testing.assert_array_equal(batch.distance[:, 0].numpy(), expected)
         assert expected.any()
 

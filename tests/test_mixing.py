@@ -24,7 +24,7 @@ def draw(seed: int) -> np.random.Generator:
 
 
 def mixed(batch: Batch, mixup: float, cutmix: float, epoch: int = 0) -> list[Batch]:
-    settings = {"seed": 1, "epoch": epoch, "distances": False}
+    settings = {"seed": 1, "epoch": epoch, "stack_width": 3, "distances": False}
     return list(mixed_batches([batch] * 40, mixup=mixup, cutmix=cutmix, **settings))
 
 
@@ -41,7 +41,7 @@ def test_mixup_blends_images_by_their_share_and_leaves_targets_hard(batch: Batch
 def test_cutmix_pastes_image_mask_and_valid_pixels_at_one_place(batch: Batch) -> None:
     pasted_share = []
     for seed in range(30):
-        pasted = cut_mix(batch, draw(seed), distances=False)
+        pasted = cut_mix(batch, draw(seed), stack_width=3, distances=False)
         assert pasted.partner is None
         values = pasted.images[:, :1]
         torch.testing.assert_close(pasted.masks, (values < 3).float())
@@ -54,10 +54,18 @@ def test_cutmix_pastes_image_mask_and_valid_pixels_at_one_place(batch: Batch) ->
 
 
 def test_cutmix_measures_distances_in_the_pasted_mask(batch: Batch) -> None:
-    pasted = cut_mix(batch, draw(3), distances=True)
+    pasted = cut_mix(batch, draw(3), stack_width=3, distances=True)
     assert pasted.distance.any()
-    for mask, distance in zip(pasted.masks, pasted.distance, strict=True):
-        np.testing.assert_array_equal(distance[0].numpy(), signed_distance(mask[0].numpy()))
+    targets = (pasted.masks, pasted.valid, pasted.distance)
+    for mask, valid, distance in zip(*(target.numpy() for target in targets), strict=True):
+        np.testing.assert_array_equal(distance[0], signed_distance(mask[0], 1 - valid[0]))
+
+
+def test_cutmix_leaves_every_tile_its_own_depth(batch: Batch) -> None:
+    told = replace(batch, images=torch.cat([batch.images, batch.images[:, :1] + 10], dim=1))
+    pasted = cut_mix(told, draw(3), stack_width=3, distances=False)
+    assert not torch.equal(pasted.images[:, :3], told.images[:, :3])
+    assert torch.equal(pasted.images[:, 3], told.images[:, 3])
 
 
 def test_without_mixing_batches_pass_untouched(batch: Batch) -> None:

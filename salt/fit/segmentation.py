@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import WHOLE, Batch, LabelledTiles, training_batches
@@ -100,6 +99,7 @@ class SegmentationTask:
             cutmix=augment.cutmix,
             seed=self.seed,
             epoch=epoch,
+            stack_width=self.tiles.stacks.shape[1],
             distances=distances,
         )
 
@@ -120,7 +120,7 @@ class SegmentationTask:
                 "has no auxiliary outputs; expected some. Set it to 0 or choose a network with "
                 "deep supervision."
             )
-        output = at_tile_size(output, padded.shape[-1], batch.masks.shape[-1])
+        output = at_tile_size(output, batch.masks.shape[-1])
         masks, valid, distance = batch.masks, batch.valid, batch.distance
         loss = compound_loss(output, masks, valid, distance, config, own)
         if batch.partner is None:
@@ -187,12 +187,9 @@ def open_task(
     )
 
 
-def at_tile_size(output: Segmentation, input_size: int, size: int) -> Segmentation:
-    """Crop padding off all logits; coarser auxiliary ones are interpolated to the input first."""
-    auxiliary = tuple(
-        crop(F.interpolate(logits, (input_size, input_size), mode="bilinear"), size)
-        for logits in output.auxiliary
-    )
+def at_tile_size(output: Segmentation, size: int) -> Segmentation:
+    """Crop padding off all logits."""
+    auxiliary = tuple(crop(logits, size) for logits in output.auxiliary)
     return output._replace(mask_logits=crop(output.mask_logits, size), auxiliary=auxiliary)
 
 

@@ -13,6 +13,6 @@ def boundary_loss(
 
     Args:
         logits, valid: [B, 1, H, W].
-        distance: [B, 1, H, W], negative inside salt, as a share of the tile's side.
+        distance: [B, 1, H, W], negative inside salt, as a share of a tile's side.
     """
     return (torch.sigmoid(logits) * distance * valid).sum() / valid.sum().clamp(min=1)

@@ -47,7 +47,8 @@ class InputChannels(nn.Module):
 def depth_channel(images: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """Return the depth of images whose last channel it is, [B, 1, *size].
 
-    It is read at the centre, which is the tile's own whatever was padded, mixed or moved.
+    It is read at the centre, which is the tile's own whatever was padded, pasted or moved;
+    where whole images are blended, so are their depths.
     """
     depth = images[:, -1:, images.shape[-2] // 2, images.shape[-1] // 2]
     return depth[:, :, None, None].expand(-1, 1, *size)
@@ -74,6 +75,7 @@ def gradient_magnitude(own: torch.Tensor) -> torch.Tensor:
 def cumulative_amplitude(own: torch.Tensor) -> torch.Tensor:
     """Return the sum of all amplitudes above each pixel of [B, 1, H, W], itself included.
 
+    It begins at the top of what it is given: in a padded tile, with the margin's mirrored rows.
     The tile's mean is taken off first, and the sums are standardised per tile: what a
     trace has integrated to is a crude relative impedance.
     """

@@ -14,8 +14,9 @@ from salt.losses.iou import focal_iou_loss
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def distances_of(masks: torch.Tensor) -> torch.Tensor:
-    maps = [signed_distance(mask) for mask in masks[:, 0].numpy()]
+def distances_of(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    pairs = zip(masks[:, 0].numpy(), 1 - valid[:, 0].numpy(), strict=True)
+    maps = [signed_distance(mask, ignore) for mask, ignore in pairs]
     return torch.from_numpy(np.stack(maps))[:, None].to(masks.dtype)
 
 
@@ -23,7 +24,7 @@ def on_batch(name: str) -> Loss:
     """A term of the compound loss, with the distances of its masks."""
 
     def loss(logits: torch.Tensor, masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        targets = Targets(masks, valid, distances_of(masks))
+        targets = Targets(masks, valid, distances_of(masks, valid))
         return PIXEL_LOSSES[name](logits, targets, LossConfig())
 
     return loss
@@ -62,6 +63,8 @@ def test_ignored_pixels_get_no_gradient_and_change_nothing(loss: Loss, batch) ->
     assert (logits.grad[valid == 1] != 0).any()
     other = torch.where(valid == 1, logits.detach(), 9 - logits.detach())
     torch.testing.assert_close(loss(other, masks, valid), value.detach())
+    relabelled = torch.where(valid == 1, masks, 1 - masks)
+    torch.testing.assert_close(loss(logits, relabelled, valid), value)
 
 
 @every_loss

@@ -100,6 +100,7 @@ def test_repeating_what_is_settled_repeats_the_answer(make_segmenter, sites: str
 def test_every_parameter_gets_a_gradient(make_segmenter, changes: dict) -> None:
     model = make_segmenter(**changes).train()
     output = model(torch.randn(2, 3, 128, 128))
+    assert all(logits.shape == output.mask_logits.shape for logits in output.auxiliary)
     auxiliary = sum(logits.sum() for logits in output.auxiliary)
     (output.mask_logits.sum() + output.presence_logits.sum() + auxiliary).backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
