@@ -22,6 +22,7 @@ cv2.setNumThreads(0)  # tiles are small: its threads only compete with torch's
 
 WARP_PIXELS, WARP_REACH = 2.0, 8.0  # of elastic: standard displacement, and how far it is alike
 HOLE_SIDES = (0.1, 0.25)  # of cutout, as shares of the tile's side
+FLIP = 0  # place of the flip among the transforms
 MEAN_GREY = 120  # of all TGS tiles: nothing is left of it once images are normalised
 
 
@@ -66,15 +67,29 @@ class Augmentation:
         self.transform = A.Compose([*_first_transforms(config), *_further_transforms(config)])
 
     def __call__(
-        self, stack: np.ndarray, mask: np.ndarray, ignore: np.ndarray, seed: int
+        self,
+        stack: np.ndarray,
+        mask: np.ndarray,
+        ignore: np.ndarray,
+        seed: int,
+        along_section: bool = False,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Augment uint8 [H, W, C] with its uint8 [H, W] mask and ignore mask; same shapes."""
+        """Augment uint8 [H, W, C] with its uint8 [H, W] mask and ignore mask; same shapes.
+
+        Where the channels lie side by side `along_section`, a flip reverses their order as well.
+        """
         for position, transform in enumerate(self.transform.transforms):
             # Compose.set_random_seed gives all the same stream: flipped would imply sheared
             transform.set_random_seed(derive_seed(seed, position) % 2**32)
         moved = self.transform(image=stack, masks=np.stack([mask, ignore]))
         image = moved["image"].reshape(stack.shape)
+        if along_section and self._flipped():
+            image = image[..., ::-1]
         return image, moved["masks"][0], moved["masks"][1]
+
+    def _flipped(self) -> bool:
+        """Tell whether the last tile was flipped; a transform not applied has no parameters."""
+        return bool(self.transform.transforms[FLIP].get_applied_params())
 
 
 def _first_transforms(config: AugmentConfig) -> list[A.BasicTransform]:

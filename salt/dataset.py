@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from salt.augment import Augmentation
 from salt.depth import TileImages, TilesWithDepth, joined_images, standardised, with_depth
 from salt.errors import StoreError
-from salt.files import read_csv
 from salt.neighbours.margins import WidenedTiles, surrounding_tiles
 from salt.padding import margins, pad
 from salt.seeding import derive_seed
+from salt.stacks import read_neighbours, require_same_tiles, stack_rows
 from salt.store import TILE_SIZE, TileStore, open_store
 
-NEIGHBOUR_COLUMNS = ("id", "left", "right", "up", "down", "previous", "next")
 PLACE_COLUMNS = ["mosaic", "row", "column"]
 GREY_MEAN, GREY_STD = 0.47, 0.16  # of all TGS tiles, in [0, 1]
 WHOLE = slice(None)
@@ -72,6 +70,7 @@ class LabelledTiles:
             middle.
         masks, ignore: uint8 [m, H, W].
         ids: m ids.
+        along_section: whether a stack's channels lie side by side; see `salt.stacks`.
     """
 
     images: TileImages
@@ -79,18 +78,19 @@ class LabelledTiles:
     masks: np.ndarray
     ignore: np.ndarray
     ids: list[str]
+    along_section: bool = False
 
     def __len__(self) -> int:
         return len(self.stacks)
 
     def subset(self, rows: np.ndarray) -> "LabelledTiles":
         """Return the tiles at `rows`; images are shared, not copied."""
-        return LabelledTiles(
-            self.images,
-            self.stacks[rows],
-            self.masks[rows],
-            self.ignore[rows],
-            [self.ids[row] for row in rows],
+        return replace(
+            self,
+            stacks=self.stacks[rows],
+            masks=self.masks[rows],
+            ignore=self.ignore[rows],
+            ids=[self.ids[row] for row in rows],
         )
 
     def sample(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,19 +123,20 @@ class LabelledTiles:
             images: TileImages = self.images.joined(more)
         else:
             images = joined_images(self.images, more)
-        return LabelledTiles(
-            images,
-            np.concatenate([self.stacks, others.stacks + len(self.images)]),
-            np.concatenate([self.masks, others.masks]),
-            np.concatenate([self.ignore, others.ignore]),
-            [*self.ids, *others.ids],
+        return replace(
+            self,
+            images=images,
+            stacks=np.concatenate([self.stacks, others.stacks + len(self.images)]),
+            masks=np.concatenate([self.masks, others.masks]),
+            ignore=np.concatenate([self.ignore, others.ignore]),
+            ids=[*self.ids, *others.ids],
         )
 
 
 def open_stacks(ingest: Path, index: Path, width: int) -> tuple[TileStore, np.ndarray]:
     """Open the tile store and return it with the stack rows of all its tiles."""
     store = open_store(ingest)
-    return store, stack_rows(store, read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS), width)
+    return store, stack_rows(store, read_neighbours(index), width)
 
 
 def open_images(
@@ -161,8 +162,8 @@ def open_images(
 
 def _widened(store: TileStore, index: Path, input_size: int) -> WidenedTiles:
     images = np.asarray(store.images)
-    neighbours = read_csv(index / "neighbours.csv", NEIGHBOUR_COLUMNS)
-    _require_same_tiles(store, neighbours)
+    neighbours = read_neighbours(index)
+    require_same_tiles(store, neighbours)
     places = neighbours.reindex(columns=PLACE_COLUMNS)
     if places.isna().any(axis=None):
         raise StoreError(
@@ -173,41 +174,11 @@ def _widened(store: TileStore, index: Path, input_size: int) -> WidenedTiles:
     return WidenedTiles(images, around, margins(images.shape[-1], input_size))
 
 
-def stack_rows(store: TileStore, neighbours: pd.DataFrame, width: int) -> np.ndarray:
-    """Return int64 [n, width]: for every tile the rows of (previous, own, next).
-
-    A missing neighbour is replaced by the tile itself, so that a stack never shows a place
-    it does not belong to. `width` 1 is the tile alone.
-
-    Raises:
-        StoreError: the neighbour table is not about this store's tiles.
-    """
-    _require_same_tiles(store, neighbours)
-    own = np.arange(len(store.table))
-    if width == 1:
-        return own[:, None]
-    columns = [_neighbour_rows(store, neighbours["previous"], own), own]
-    columns.append(_neighbour_rows(store, neighbours["next"], own))
-    return np.stack(columns, axis=1)
-
-
-def _require_same_tiles(store: TileStore, neighbours: pd.DataFrame) -> None:
-    if list(neighbours["id"]) != list(store.table["id"]):
-        raise StoreError(
-            f"neighbours.csv has {len(neighbours)} tiles that are not the store's "
-            f"{len(store.table)} in order. Rerun the index stage with `dvc repro -f index`."
-        )
-
-
-def _neighbour_rows(store: TileStore, neighbour_ids: pd.Series, own: np.ndarray) -> np.ndarray:
-    named = (neighbour_ids != "").to_numpy()
-    rows = own.copy()
-    rows[named] = store.rows_of(list(neighbour_ids[named]))
-    return rows
-
-
 def labelled_tiles(
-    store: TileStore, stacks: np.ndarray, images: TileImages | None = None
+    store: TileStore,
+    stacks: np.ndarray,
+    images: TileImages | None = None,
+    along_section: bool = False,
 ) -> LabelledTiles:
     """Gather a store's labelled tiles; `images` are all of the store's, by default plain ones."""
     count = len(store.masks)
@@ -217,6 +188,7 @@ def labelled_tiles(
         np.asarray(store.masks),
         np.asarray(store.ignore),
         list(store.labelled["id"]),
+        along_section,
     )
 
 
@@ -268,7 +240,11 @@ class EpochDataset(Dataset):
         stack = np.moveaxis(stack, 0, -1)  # [H, W, C]
         if self.augmentation is not None:
             stack, mask, ignore = self.augmentation(
-                np.ascontiguousarray(stack), mask, ignore, self.seeds[position]
+                np.ascontiguousarray(stack),
+                mask,
+                ignore,
+                self.seeds[position],
+                self.tiles.along_section,
             )
         distance = np.zeros(mask.shape, np.float32)
         if self.distances:

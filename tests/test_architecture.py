@@ -18,7 +18,7 @@ from source_graph import (
 LAYERS = [
     "errors files seeding rle params section settings train_settings store padding metrics "
     "baselines provenance ledger tracking profiles markdown",
-    "sources neighbours synthesis augment dataset depth mixing maps",
+    "sources neighbours synthesis augment stacks dataset depth mixing maps",
     "models losses",
     "fit",
     "infer blend",

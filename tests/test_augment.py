@@ -90,6 +90,25 @@ def test_a_flip_mirrors_left_and_right_and_never_top_and_bottom(
     np.testing.assert_array_equal(turned, mask[:, ::-1])
 
 
+def test_a_flip_turns_a_stack_along_the_section_around_and_nothing_else_does(
+    mask: np.ndarray, texture: np.ndarray
+) -> None:
+    coin, flipped = Augmentation(replace(NOTHING, horizontal_flip=0.5)), 0
+    everything = Augmentation(replace(ALL, noise=0.1, cutout=0.5))
+    for seed in range(30):
+        image, turned, _ = coin(texture, mask, mask, seed, along_section=True)
+        mirrored = bool((turned != mask).any())
+        expected = texture[:, ::-1, ::-1] if mirrored else texture
+        np.testing.assert_array_equal(image, expected)
+        flipped += mirrored
+        across = everything(texture, mask, 1 - mask, seed)
+        along = everything(texture, mask, 1 - mask, seed, along_section=True)
+        in_order = across[0][..., ::-1] if mirrored else across[0]
+        for one, other in zip(along, (in_order, *across[1:]), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert 5 < flipped < 25
+
+
 def test_nothing_asked_for_changes_nothing(mask: np.ndarray, texture: np.ndarray) -> None:
     image, turned, ignored = Augmentation(NOTHING)(texture, mask, 1 - mask, seed=1)
     np.testing.assert_array_equal(image, texture)

@@ -1,12 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numbered_tiles import assert_same, epoch_of, ids_of
 
-from salt.augment import Augmentation
+from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import (
     GREY_MEAN,
     GREY_STD,
@@ -18,11 +18,8 @@ from salt.dataset import (
     open_stacks,
     ordered_batches,
     signed_distance,
-    stack_rows,
 )
-from salt.errors import StoreError
 from salt.padding import crop, pad
-from salt.store import open_store
 
 
 def test_a_stack_is_the_previous_the_own_and_the_next_tile(project: Path) -> None:
@@ -35,21 +32,6 @@ def test_a_stack_is_the_previous_the_own_and_the_next_tile(project: Path) -> Non
 def test_a_stack_of_width_one_is_the_tile_alone(project: Path) -> None:
     _, stacks = open_stacks(project / "data/ingest", project / "data/index", width=1)
     assert stacks.tolist() == [[row] for row in range(30)]
-
-
-def test_neighbours_of_other_tiles_are_refused(project: Path) -> None:
-    store = open_store(project / "data/ingest")
-    neighbours = pd.DataFrame({"id": store.table["id"][::-1], "previous": "", "next": ""})
-    with pytest.raises(StoreError, match="not the store's 30 in order"):
-        stack_rows(store, neighbours, width=3)
-
-
-def test_a_neighbour_that_is_no_tile_is_named(project: Path) -> None:
-    store = open_store(project / "data/ingest")
-    neighbours = pd.DataFrame({"id": store.table["id"], "previous": "", "next": ""})
-    neighbours.loc[2, "next"] = "nobody"
-    with pytest.raises(StoreError, match="'nobody'"):
-        stack_rows(store, neighbours, width=3)
 
 
 def test_labelled_tiles_leave_the_test_tiles_to_the_stacks(project: Path) -> None:
@@ -164,6 +146,25 @@ def test_a_samples_augmentation_does_not_depend_on_what_was_asked_before(
     forward = [dataset[position] for position in range(10)]
     backward = [dataset[position] for position in reversed(range(10))][::-1]
     assert_same([collate(forward)], [collate(backward)])
+
+
+@pytest.mark.parametrize("along_section", [True, False])
+def test_a_flip_turns_stacks_around_that_lie_along_the_section(
+    tiles: LabelledTiles, along_section: bool
+) -> None:
+    rows = np.arange(10)
+    stacks = np.stack([rows - 1, rows, rows + 1], axis=1)[1:-1]
+    kept = tiles.subset(rows[1:-1])
+    line = replace(kept, stacks=stacks, along_section=along_section)
+    flip = Augmentation(AugmentConfig(1.0, *6 * [0.0]))
+    more = tiles.subset(rows[:1])
+    for seen in (line, line.subset(rows[:4]), line.joined(more).subset(rows[:4])):
+        for batch in epoch_of(seen, augmentation=flip):
+            own = [int(name) for name in batch.ids]
+            order = [1, 0, -1] if along_section else [-1, 0, 1]
+            greys = 10 * (np.array(own)[:, None] + order).astype(np.uint8)
+            torch.testing.assert_close(batch.images[..., 0, 0], normalise(greys))
+            np.testing.assert_array_equal(batch.masks[:, 0].numpy(), tiles.masks[own][..., ::-1])
 
 
 def test_extra_tiles_join_an_epoch_and_are_drawn_anew_for_the_next(tiles: LabelledTiles) -> None:

@@ -86,6 +86,14 @@ def lay_in_rows_of_six(folder: Path) -> None:
     write_csv(path, table)
 
 
+def stack_along_sections(folder: Path) -> None:
+    """Lay the tiles of every volume side by side, so that stacks lie along their section."""
+    path = folder / "data/index/neighbours.csv"
+    table = read_csv(path, ("id", "left", "right", "up", "down", "previous", "next"))
+    table["left"], table["right"] = table["previous"], table["next"]
+    write_csv(path, table)
+
+
 def give_depths(folder: Path) -> None:
     """Write depths into the tile store, 10 further down with each tile; the first has none."""
     path = folder / "data/ingest/tiles.csv"

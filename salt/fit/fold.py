@@ -9,6 +9,7 @@ from salt.dataset import LabelledTiles, TileImages, labelled_tiles, open_images,
 from salt.errors import StoreError
 from salt.files import read_csv
 from salt.seeding import derive_seed
+from salt.stacks import lie_along_section, read_neighbours
 from salt.store import open_store
 
 
@@ -68,7 +69,8 @@ def read_fold(
             "some and not all. Check index.folds and rerun the index stage."
         )
     images = open_images(store, index, padding, input_size, depth_input)
-    tiles = labelled_tiles(store, stacks, images)
+    along_section = lie_along_section(read_neighbours(index))
+    tiles = labelled_tiles(store, stacks, images, along_section)
     rows = np.flatnonzero(~in_fold)
     chosen = _whole_groups(folds["group"].to_numpy()[rows], validation_share, seed)
     return FoldData(

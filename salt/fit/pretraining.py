@@ -17,6 +17,7 @@ from salt.models.registry import build_model
 from salt.models.segmenter import ModelConfig, save_model
 from salt.padding import crop, pad
 from salt.seeding import derive_seed
+from salt.stacks import lie_along_section, read_neighbours
 
 
 def read_images(
@@ -37,7 +38,8 @@ def read_images(
     blank = np.broadcast_to(np.zeros((), np.uint8), (len(rows), *store.images.shape[1:]))
     ids = list(store.table["id"].iloc[rows])
     images = open_images(store, index, padding, input_size, depth_input)
-    return LabelledTiles(images, stacks[rows], blank, blank, ids)
+    along = lie_along_section(read_neighbours(index))
+    return LabelledTiles(images, stacks[rows], blank, blank, ids, along)
 
 
 class PretrainingTask:

@@ -92,8 +92,8 @@ def pseudo_tiles(folder: Path, store: TileStore, data: FoldData) -> LabelledTile
             f"{folder}: {len(masks)} masks and {len(ids)} ids; expected one mask for each of some "
             "test tiles. Rerun the pseudo stage with `dvc repro -f`."
         )
-    masks = np.asarray(masks)
-    return LabelledTiles(data.images, data.stacks[rows], masks, np.zeros_like(masks), ids)
+    masks, along = np.asarray(masks), data.training.along_section
+    return LabelledTiles(data.images, data.stacks[rows], masks, np.zeros_like(masks), ids, along)
 
 
 def pass_on(train: Path, out: Path, snapshots: int = 0) -> None:

@@ -34,6 +34,7 @@ from salt.models.predict import (
 from salt.models.segmenter import Network, Segmentation
 from salt.models.snapshots import load_snapshots
 from salt.padding import margins
+from salt.stacks import lie_along_section, read_neighbours
 from salt.store import TileStore
 
 MAPS_AT_ONCE = 1024  # tiles' maps of all members that are held at once: 42 MB each copy
@@ -107,17 +108,23 @@ def dropout_switched_on(model: Network) -> Iterator[None]:
 
 
 def sample_passes(
-    model: Network, images: torch.Tensor, passes: int, size: int, view: View = PLAIN
+    model: Network,
+    images: torch.Tensor,
+    passes: int,
+    size: int,
+    view: View = PLAIN,
+    beside: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run T passes on padded images [B, C, P, P]: probability [T, B, size, size], presence [T, B].
 
     One pass is the plain deterministic one. More repeat what lies behind the first dropout
-    site. The network sees the tiles as the view shows them; its answer is put back in place.
+    site. The network sees the tiles as the view shows them, `beside` of their channels lying
+    side by side; its answer is put back in place.
 
     Raises:
         ModelError: the model has no active dropout site, so several passes cannot differ.
     """
-    settled = model.settle(show(images, view))
+    settled = model.settle(show(images, view, beside))
     if passes == 1:
         outputs = [model.finish(settled)]
     else:
@@ -142,9 +149,11 @@ def _random_passes(model: Network, settled: Any, passes: int, tiles: int) -> lis
 
 
 def sample_views(
-    model: Network, images: torch.Tensor, passes: int, size: int, tta: str
+    model: Network, images: torch.Tensor, passes: int, size: int, tta: str, beside: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run `passes` of each view of the tiles, `tta` one of `VIEWS`: M = views x passes.
+
+    The first `beside` channels lie side by side, see `show`.
 
     Returns:
         Probability [M, B, size, size] and presence [M, B].
@@ -159,16 +168,21 @@ def sample_views(
             f"{images.shape[-1]} leaves a margin of {margin}; expected one as wide. "
             "Set a larger input_size, or tta: flip."
         )
-    samples = [sample_passes(model, images, passes, size, view) for view in VIEWS[tta]]
+    samples = [sample_passes(model, images, passes, size, view, beside) for view in VIEWS[tta]]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
     return probability, presence
 
 
 def sample_networks(
-    networks: Sequence[Network], images: torch.Tensor, passes: int, size: int, tta: str
+    networks: Sequence[Network],
+    images: torch.Tensor,
+    passes: int,
+    size: int,
+    tta: str,
+    beside: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run `sample_views` of every network: M = networks x views x passes members."""
-    samples = [sample_views(model, images, passes, size, tta) for model in networks]
+    samples = [sample_views(model, images, passes, size, tta, beside) for model in networks]
     probability, presence = (torch.cat(parts) for parts in zip(*samples, strict=True))
     return probability, presence
 
@@ -186,12 +200,14 @@ class FoldNetwork:
         snapshots: the network at the ends of several cycles, the main one last; or that alone.
         images: every tile of the store, with real margins if the network was trained with them.
         stacks: int64 [n, C], rows of `images` for each tile.
+        along_section: whether the channels of a stack lie side by side.
     """
 
     snapshots: tuple[Network, ...]
     store: TileStore
     images: TileImages
     stacks: np.ndarray
+    along_section: bool = False
 
     def batches(
         self, rows: np.ndarray, name: str, batch_size: int = BATCH_SIZE
@@ -206,9 +222,10 @@ class FoldNetwork:
     ) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
         """Yield (places among `rows`, `sample_networks` of their tiles) batch by batch."""
         size = self.images.shape[-1]
+        beside = self.stacks.shape[1] if self.along_section else 0
         batch_size = tiles_at_once(len(self.snapshots), passes, tta)
         for at, batch in self.batches(rows, name, batch_size):
-            yield at, sample_networks(self.snapshots, batch, passes, size, tta)
+            yield at, sample_networks(self.snapshots, batch, passes, size, tta, beside)
 
 
 def open_network(
@@ -221,7 +238,9 @@ def open_network(
     ]
     config = networks[-1].config
     store, stacks = open_stacks(ingest, index, config.stack_width)
-    return FoldNetwork(tuple(networks), store, images_as_trained(config, store, index), stacks)
+    images = images_as_trained(config, store, index)
+    along = lie_along_section(read_neighbours(index))
+    return FoldNetwork(tuple(networks), store, images, stacks, along)
 
 
 def measure_fold(

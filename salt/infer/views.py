@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from salt.models.predict import mirrored
+from salt.models.predict import mirrored, mirrored_images
 from salt.models.segmenter import Segmentation
 
 
@@ -28,15 +28,16 @@ VIEWS = {
 }
 
 
-def show(images: torch.Tensor, view: View) -> torch.Tensor:
+def show(images: torch.Tensor, view: View, beside: int = 0) -> torch.Tensor:
     """Return padded images [B, C, P, P] as the view shows them.
 
     What a shift moves out comes in opposite. A view at another scale keeps the input's size, for
     an encoder with windows is built for one: around the shrunk square its edge is repeated.
+    A mirror also reverses the order of the first `beside` channels, which lie side by side.
     """
     shown = _resampled(images, view.scale) if view.scale != 1 else images
     shown = shown.roll((view.shift, view.shift), (-2, -1)) if view.shift else shown
-    return shown.flip(-1) if view.mirror else shown
+    return mirrored_images(shown, beside) if view.mirror else shown
 
 
 def unshow(output: Segmentation, view: View) -> Segmentation:

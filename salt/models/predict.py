@@ -27,6 +27,7 @@ def predict(
     stacks: np.ndarray,
     *,
     flip: bool = False,
+    along_section: bool = False,
     precision: str = "fp32",
     name: str = "predict",
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -37,10 +38,12 @@ def predict(
         images: uint8 [m, S, S], or tiles with real margins if the model was trained with them.
         stacks: int64 [n, C] rows of them, one row per tile predicted.
         flip: average with the mirrored tile's prediction, mirrored back.
+        along_section: whether the channels of a stack lie side by side.
         precision: `bf16`, `fp16` or `fp32`.
         name: of the progress bar; empty for none.
     """
     size = images.shape[-1]
+    beside = stacks.shape[1] if along_section else 0
     probability = np.empty((len(stacks), size, size), np.float32)
     presence = np.empty(len(stacks), np.float32)
     device = next(model.parameters()).device
@@ -51,7 +54,7 @@ def predict(
         for rows, batch in device_batches(model, images, stacks, device, name):
             outputs = [model(batch)]
             if flip:
-                outputs.append(mirrored(model(batch.flip(-1))))
+                outputs.append(mirrored(model(mirrored_images(batch, beside))))
             maps = [probability_maps(output, size) for output in outputs]
             probability[rows] = torch.stack(maps).mean(0).cpu().numpy()
             presence[rows] = torch.stack([p_presence(output) for output in outputs]).mean(0).cpu()
@@ -79,6 +82,17 @@ def device_batches(
                 batch.to(device).contiguous(memory_format=torch.channels_last),
             )
             progress.update(len(batch))
+
+
+def mirrored_images(images: torch.Tensor, beside: int = 0) -> torch.Tensor:
+    """Mirror images [B, C, P, P], the first `beside` channels of which lie side by side.
+
+    These change places too, or what is shown as the left neighbour would lie on the right.
+    """
+    shown = images.flip(-1)
+    if beside:
+        shown[:, :beside] = shown[:, :beside].flip(1)
+    return shown
 
 
 def mirrored(output: Segmentation) -> Segmentation:

@@ -4,7 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_project import lay_in_rows_of_six, run_stage, tiny_params, write_params
+from tiny_project import (
+    lay_in_rows_of_six,
+    run_stage,
+    stack_along_sections,
+    tiny_params,
+    write_params,
+)
 
 from salt.augment import Augmentation, AugmentConfig
 from salt.dataset import LabelledTiles
@@ -59,6 +65,12 @@ def test_train_and_test_tiles_are_seen_and_constant_ones_are_not(project: Path) 
     tiles = images_of(project, stack_width=1)
     assert tiles.ids == [name for name in table["id"] if name not in ("a03", "b03")]
     assert tiles.stacks[:, 0].tolist() == [row for row in range(30) if row not in (3, 27)]
+
+
+def test_stacks_along_the_section_are_known_as_such(project: Path) -> None:
+    assert not images_of(project).along_section
+    stack_along_sections(project)
+    assert images_of(project).along_section
 
 
 def test_masks_are_never_looked_at(task: PretrainingTask) -> None:

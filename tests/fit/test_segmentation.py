@@ -9,6 +9,7 @@ from tiny_project import (
     FOLDS,
     INLINES,
     run_stage,
+    stack_along_sections,
     tiny_params,
     write_params,
 )
@@ -78,6 +79,15 @@ def test_groups_are_chosen_until_the_share_is_reached() -> None:
         assert len(np.unique(groups[chosen])) == count
         assert chosen.sum() == 4 * count
     assert (_whole_groups(groups, 0.3, 3) != _whole_groups(groups, 0.3, 4)).any()
+
+
+def test_a_folds_tiles_are_told_whether_stacks_lie_along_the_section(project: Path) -> None:
+    assert not fold_of(project).training.along_section
+    stack_along_sections(project)
+    data = fold_of(project)
+    assert data.training.along_section
+    assert data.validation.along_section
+    assert task_on(data, synthetic_share=0.5).tiles.along_section
 
 
 def test_a_synthetic_tile_is_its_own_neighbour(project: Path) -> None:

@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_project import FOLDS, files_of, run_stage, tiny_params, write_params
+from tiny_project import (
+    FOLDS,
+    files_of,
+    run_stage,
+    stack_along_sections,
+    tiny_params,
+    write_params,
+)
 
 from salt.augment import Augmentation, AugmentConfig
 from salt.errors import StoreError
@@ -152,6 +159,16 @@ def test_pseudo_labels_are_of_test_tiles_with_their_own_images(second_round: Pat
     rows = store.rows_of(tiles.ids)
     assert (rows >= len(store.masks)).all()
     np.testing.assert_array_equal(tiles.stacks[:, 1], rows)
+
+
+def test_pseudo_labelled_stacks_lie_as_the_labelled_ones_do(project: Path) -> None:
+    folder, store = project / "data/pseudo/0", open_store(project / "data/ingest")
+    write_array(folder / "masks.npy", np.zeros((2, 101, 101), np.uint8))
+    write_csv(folder / "tiles.csv", pd.DataFrame({"id": ["b00", "b01"], "agreement": 1.0}))
+    told = [pseudo_tiles(folder, store, labelled_task(project).data).along_section]
+    stack_along_sections(project)
+    told.append(pseudo_tiles(folder, store, labelled_task(project).data).along_section)
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize("spoil", ["masks", "ids"])

@@ -40,6 +40,18 @@ def test_views_show_the_tile_mirrored_and_moved() -> None:
     assert set(VIEWS["flip_scale"]) == {View(m, scale=s) for m in (False, True) for s in (1, 0.9)}
 
 
+def test_a_mirror_exchanges_the_channels_that_lie_side_by_side() -> None:
+    images = torch.arange(2 * 4 * 8 * 8.0).reshape(2, 4, 8, 8)  # three tiles and a depth
+    before = images.clone()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        shown = show(images.contiguous(memory_format=layout), View(mirror=True), beside=3)
+        assert torch.equal(shown, images.flip(-1)[:, [2, 1, 0, 3]])
+        assert shown.is_contiguous(memory_format=layout)
+    assert torch.equal(show(images, View(shift=2), beside=3), show(images, View(shift=2)))
+    assert torch.equal(show(images, View(mirror=True)), images.flip(-1))
+    assert torch.equal(images, before)
+
+
 def test_the_parameters_offer_exactly_these_views() -> None:
     assert set(get_args(Ensemble.model_fields["tta"].annotation)) == VIEWS.keys()
 

@@ -63,6 +63,26 @@ def test_the_flipped_view_is_mirrored_back_and_averaged(images: np.ndarray) -> N
     np.testing.assert_allclose(probability, (views[0] + views[1]) / 2, rtol=1e-5)
 
 
+class LooksLeft(Echo):
+    """Answers with the left channel and half of the own one."""
+
+    def forward(self, images: torch.Tensor) -> Segmentation:
+        return Segmentation(images[:, [0]] + images[:, [1]] / 2 + self.ramp, None)
+
+
+@pytest.mark.parametrize("along_section", [True, False])
+def test_a_mirrored_section_is_predicted_as_the_section_mirrored(
+    images: np.ndarray, along_section: bool
+) -> None:
+    rows = np.arange(1, 6)
+    stacks = np.stack([rows - 1, rows, rows + 1], axis=1)
+    settings = {"flip": True, "along_section": along_section, "name": ""}
+    section, _ = predict(LooksLeft(), images, stacks, **settings)
+    mirrored = np.ascontiguousarray(images[..., ::-1])
+    turned, _ = predict(LooksLeft(), mirrored, stacks[:, ::-1], **settings)
+    assert np.allclose(turned, section[..., ::-1], atol=1e-6) == along_section
+
+
 def test_presence_is_averaged_over_the_views(images: np.ndarray) -> None:
     few = images[:2]
     _, plain = predict(Echo(), few, stacks_of(few))

@@ -13,6 +13,7 @@ from salt.errors import InputError, StoreError
 from salt.files import read_csv, read_json
 from salt.neighbours.index import index_tiles
 from salt.sources.ingest import keep_neighbours
+from salt.stacks import lie_along_section, read_neighbours
 from salt.store import COLUMNS, TEST, TILE_SIZE, TRAIN, coverage_class, write_store
 
 VOLUMES, INLINES, ROWS, TILE_COLUMNS = 4, 2, 1, 3
@@ -133,11 +134,12 @@ def test_sections_give_the_stack_its_left_and_right_neighbours(
     indexed: Path, tmp_path: Path
 ) -> None:
     summary = index_tiles(indexed / "ingest", tmp_path, **(ARGUMENTS | {"stack": "section"}))
-    names = ("id", "left", "right", "previous", "next")
-    neighbours = read_csv(tmp_path / "neighbours.csv", names)
+    neighbours = read_neighbours(tmp_path)
     assert list(neighbours["previous"]) == list(neighbours["left"])
     assert list(neighbours["next"]) == list(neighbours["right"])
     assert summary["tiles_without_previous"] == VOLUMES * INLINES
+    assert lie_along_section(neighbours)
+    assert not lie_along_section(read_neighbours(indexed / "index"))  # by volume
 
 
 def test_the_index_is_the_same_byte_for_byte_in_another_folder(
@@ -201,5 +203,6 @@ def test_a_store_without_geometry_stacks_by_depth_only(tmp_path: Path) -> None:
         tmp_path / "ingest", tmp_path / "index", **(ARGUMENTS | {"stack": "depth"})
     )
     assert summary["tiles_without_previous"] == 1
+    assert not lie_along_section(read_neighbours(tmp_path / "index"))
     assert "jigsaw" not in summary
     assert set(summary["folds"]["separated_pairs"]["random"]) == {"seams"}
