@@ -10,7 +10,6 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_weights
 
 Skips = list[torch.Tensor | None]
 
@@ -41,7 +40,11 @@ class ConvBlock(nn.Sequential):
         if norm.training:
             return kernel, None
         mean, variance = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
-        return fuse_conv_bn_weights(kernel, None, mean, variance, norm.eps, norm.weight, norm.bias)
+        # Written out: torch's fuse_conv_bn_weights returns parameters that no gradient passes.
+        inverse_deviation = torch.rsqrt(variance + norm.eps)
+        scale = norm.weight * inverse_deviation
+        bias = norm.bias - mean * inverse_deviation * norm.weight
+        return kernel * scale[:, None, None, None], bias
 
     def ended(self, convolved: torch.Tensor) -> torch.Tensor:
         """Norm, unless it was folded in, and ReLU; same shape."""

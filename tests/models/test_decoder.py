@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -74,6 +76,30 @@ def test_a_norm_whose_statistics_stand_still_is_part_of_the_convolution() -> Non
     torch.testing.assert_close(trained, apart(features))
     torch.testing.assert_close(block.eval()(features), apart.eval()(features))
     assert not torch.allclose(block(features), trained)  # statistics of 20 batches, not of one
+
+
+def test_gradients_in_evaluation_are_those_of_convolution_norm_and_relu_apart() -> None:
+    block, features = ConvBlock(3, 4), torch.randn(8, 3, 6, 6)
+    with torch.no_grad():
+        for _ in range(20):
+            block(features * 3 + 1)
+        for parameter in block[1].parameters():
+            parameter.copy_(torch.rand_like(parameter) + 0.5)
+    block = block.to(memory_format=torch.channels_last).eval()
+    apart = deepcopy(nn.Sequential(*block))
+    for network in (block, apart):
+        network(features).square().sum().backward()
+    for own, expected in zip(block.parameters(), apart.parameters(), strict=True):
+        assert expected.grad.abs().max() > 0
+        torch.testing.assert_close(own.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folded_kernel_keeps_its_memory_layout_and_computes_in_half_precision() -> None:
+    block = ConvBlock(16, 8).to(memory_format=torch.channels_last).eval()
+    kernel, _ = block.convolution()
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert block(torch.randn(2, 16, 6, 6)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("skip_attention", ["none", "spatial"])
