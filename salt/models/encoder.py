@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import nn
 
-from salt.errors import ModelError
+from salt.errors import ModelError, in_one_line
 from salt.models.weights import read_weights
 
 LARGEST_WINDOW = 8  # a 128 pixel input has grids of 32, 16 and 8: windows of 8 divide them all
@@ -58,9 +58,9 @@ class Encoder(nn.Module):
             shapes = [tuple(feature.shape) for feature in self(blank)]
         except Exception as error:  # whatever its layers raise
             raise ModelError(
-                f"the encoder cannot take {input_size} pixels ({_line(error)}); expected a size "
-                "that its windows and strides divide. Set model.input_size to 128, which suits "
-                "most, or choose another encoder."
+                f"the encoder cannot take {input_size} pixels ({in_one_line(error)}); expected a "
+                "size that its windows and strides divide. Set model.input_size to 128, which "
+                "suits most, or choose another encoder."
             ) from error
         self.train(training)
         expected = [
@@ -122,8 +122,8 @@ def build_encoder(
     except Exception as error:  # timm raises whatever its layers, loading and download raise
         raise ModelError(
             f"encoder {name!r} with weights {weights!r} could not be built for {input_size} pixels "
-            f"({_line(error)}). Expected a timm model with hierarchical features; imagenet weights "
-            "need timm's hub, encoder_weights: none needs nothing."
+            f"({in_one_line(error)}). Expected a timm model with hierarchical features; imagenet "
+            "weights need timm's hub, encoder_weights: none needs nothing."
         ) from error
     widen_stem(backbone, appended)
     return Encoder(backbone, input_size, in_channels + appended_channels)
@@ -256,7 +256,3 @@ def _indices_up_to(name: str, reduction: int, options: dict[str, Any]) -> tuple[
             f"{reduction} times. Give model.decoder_channels as many levels as log2 of one of them."
         )
     return tuple(range(reductions.index(reduction) + 1))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from salt.errors import ModelError, SaltError
+from salt.errors import ModelError, SaltError, in_one_line
 from salt.files import read_json
 from salt.models.segmenter import (
     CONFIG,
@@ -140,7 +140,7 @@ def build_model(config: ModelConfig) -> Network:
         raise
     except Exception as error:  # a library's layers raise whatever they like
         raise ModelError(
-            f"{name} could not be built ({' '.join(str(error).split())[:200]}). Change "
+            f"{name} could not be built ({in_one_line(error)}). Change "
             "model.decoder_channels (their number is the depth), model.width or model.encoder."
         ) from error
 

@@ -144,9 +144,15 @@ def test_other_networks_pad_inside_and_crop_what_they_added() -> None:
         torch.testing.assert_close(model(images).mask_logits, expected)
 
 
-def test_each_network_has_a_dropout_site_before_its_heads_alone() -> None:
-    sites = [key for key, m in build("segnet").named_modules() if isinstance(m, DropoutSite)]
-    assert sites == ["dropout"]
+@pytest.mark.parametrize(
+    ("presence_head", "expected"),
+    [(True, ["dropout", "presence_head.dropout"]), (False, ["dropout"])],
+)
+def test_each_network_has_a_dropout_site_before_each_head_alone(
+    presence_head: bool, expected: list[str]
+) -> None:
+    modules = build("segnet", presence_head=presence_head).named_modules()
+    assert [key for key, m in modules if isinstance(m, DropoutSite)] == expected
 
 
 def test_an_unknown_architecture_lists_those_there_are() -> None:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from salt.errors import ModelError
+from salt.errors import ModelError, in_one_line
 from salt.models.decoder import DropoutSite, enlarged
 from salt.models.inputs import InputChannels
-from salt.models.segmenter import ModelConfig, Network, Segmentation
+from salt.models.segmenter import ModelConfig, Network, PresenceHead, Segmentation, pool
 from salt.padding import crop, pad
 
 
@@ -29,11 +29,11 @@ class BodyOutput(NamedTuple):
 
 
 class ZooNetwork(Network):
-    """A body with the project's input channels, dropout site, mask head and presence head.
+    """A body with the project's input channels, dropout sites, mask head and presence head.
 
     Images are reflect-padded inside to the next multiple of `multiple` and the logits cropped,
-    so that any `config.input_size` fits. The one dropout site lies before the heads: Monte
-    Carlo passes repeat these alone. Dropout within the body is active in training only.
+    so that any `config.input_size` fits. A dropout site lies before each head: Monte Carlo
+    passes repeat these alone. Dropout within the body is active in training only.
 
     Args:
         body: maps images [B, C, S, S] to a `BodyOutput`.
@@ -52,7 +52,8 @@ class ZooNetwork(Network):
         decoded, deepest = self._probe()
         self.dropout = DropoutSite(config.decoder_dropout)
         self.mask_head = nn.Conv2d(decoded, 1, 3, padding=1)
-        self.presence_head = nn.Linear(2 * deepest, 1) if config.presence_head else None
+        dropout = config.decoder_dropout
+        self.presence_head = PresenceHead(deepest, dropout) if config.presence_head else None
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return decoded, deepest and auxiliary maps; nothing in here is random in inference."""
@@ -68,11 +69,11 @@ class ZooNetwork(Network):
         return [output.decoded, output.deepest, *output.auxiliary]
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
-        """Turn feature maps into logits; the dropout site lies in here."""
+        """Turn feature maps into logits; the dropout sites lie in here."""
         decoded, deepest, *auxiliary = features
         return Segmentation(
             self._full_size(self.mask_head(self.dropout(decoded))),
-            self._presence(deepest),
+            None if self.presence_head is None else self.presence_head(pool(deepest)),
             tuple(self._full_size(logits) for logits in auxiliary),
         )
 
@@ -80,12 +81,6 @@ class ZooNetwork(Network):
         if logits.shape[-1] != self.padded:
             logits = enlarged(logits, torch.Size((self.padded, self.padded)))
         return crop(logits, self.config.input_size)
-
-    def _presence(self, deepest: torch.Tensor) -> torch.Tensor | None:
-        if self.presence_head is None:
-            return None
-        pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], dim=1)
-        return self.presence_head(self.dropout(pooled[:, :, None, None])[:, :, 0, 0])
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
@@ -97,8 +92,8 @@ class ZooNetwork(Network):
         except Exception as error:  # whatever a library's layers raise
             raise ModelError(
                 f"{self.config.architecture} cannot take {self.padded} pixels "
-                f"({' '.join(str(error).split())[:200]}). Change model.input_size, "
-                "model.encoder or the number of model.decoder_channels."
+                f"({in_one_line(error)}). Change model.input_size, model.encoder or the number of "
+                "model.decoder_channels."
             ) from error
         self.body.train()
         return output.decoded.shape[1], output.deepest.shape[1]
