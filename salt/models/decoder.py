@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from salt.errors import ModelError
+
 Skips = list[torch.Tensor | None]
 
 
@@ -82,12 +84,20 @@ def site_rates(sites: str, blocks: int, dropout: float) -> list[float]:
         sites: `early`: behind every block but the two finest; `late`: behind the last block
             but one, so that one block lies behind the first site; `head`: behind the last
             block, just before the mask head.
+
+    Raises:
+        ModelError: there is dropout, and no block to stand behind.
     """
     places = {
         "early": range(blocks - 2),
         "late": range(blocks - 2, blocks - 1),
         "head": range(blocks - 1, blocks),
     }
+    if dropout > 0 and not places[sites]:
+        raise ModelError(
+            f"model.dropout_sites is {sites}, but a decoder of {blocks} levels has no such place; "
+            "expected late or head. Set one of these, or give model.decoder_channels more entries."
+        )
     return [dropout * (block in places[sites]) for block in range(blocks)]
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from salt.errors import ModelError
 from salt.models.decoder import (
     AttentionGate,
     ConvBlock,
@@ -13,6 +14,7 @@ from salt.models.decoder import (
     Hypercolumn,
     ScSE,
     UnetDecoder,
+    site_rates,
 )
 
 
@@ -55,6 +57,13 @@ def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
     assert [m.p for m in model.modules() if isinstance(m, DropoutSite)] == rates
     assert model.settle(features)[0][-1].shape[-1] == settled_side
     torch.testing.assert_close(model.finish(*model.settle(features))[-1], model(features))
+
+
+def test_dropout_that_would_stand_nowhere_is_refused() -> None:
+    with pytest.raises(ModelError, match="is early, but a decoder of 2 levels has no such place"):
+        site_rates("early", 2, 0.5)
+    assert site_rates("early", 2, 0.0) == [0, 0]
+    assert site_rates("late", 2, 0.5) == [0.5, 0]
 
 
 def test_without_dropout_all_of_the_decoder_is_settled() -> None:
