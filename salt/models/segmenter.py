@@ -102,6 +102,11 @@ class Network(nn.Module, ABC):
 
     config: ModelConfig
 
+    @property
+    def image_encoder(self) -> nn.Module | None:
+        """The part that pretrained weights go into and training may slow or freeze, if any."""
+        return None
+
     @abstractmethod
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return feature maps [B, C, H, W]; nothing in here is random in inference."""
@@ -222,6 +227,11 @@ class Segmenter(Network):
         self.presence_head = PresenceHead(channels[-1], dropout) if config.presence_head else None
         coarser = config.decoder_channels[:-1] if config.deep_supervision else ()
         self.auxiliary_heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarser)
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The timm encoder, without the convolutions that may stand beside it."""
+        return self.encoder
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""

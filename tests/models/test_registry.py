@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from tiny_project import PROJECT
 from zoo_configs import smallest
 
-from salt.errors import ModelError
+from salt.errors import ModelError, TrainingError
+from salt.fit.optimiser import freeze_encoder, parameter_groups
 from salt.infer.uncertainty import sample_passes
 from salt.models.decoder import DropoutSite
 from salt.models.registry import ARCHITECTURES, OPTION_DEFAULTS, SITES, build_model, load_model
@@ -93,6 +94,30 @@ def test_a_step_in_half_precision_is_finite(name: str) -> None:
     output.mask_logits.float().square().mean().backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", [name for name, e in ARCHITECTURES.items() if e.encoder])
+def test_every_encoder_can_be_slowed_and_frozen(name: str) -> None:
+    model = build(name).train()
+    prefix = "encoder." if name in ("hybrid", "unet") else "body.encoder."
+    encoder = [p for key, p in model.named_parameters() if key.startswith(prefix)]
+    groups = parameter_groups(model, weight_decay=0.3, encoder_rate=0.1)
+    slowed = [p for group in groups if group["rate_factor"] == 0.1 for p in group["params"]]
+    assert {id(p) for p in slowed} == {id(p) for p in encoder} != set()
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+    freeze_encoder(model, frozen=True)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model(tiles(model)).mask_logits.sum().backward()
+    assert model.mask_head.weight.grad is not None and all(p.grad is None for p in encoder)
+    after = model.state_dict()
+    assert all(torch.equal(after[key], t) for key, t in before.items() if key.startswith(prefix))
+
+
+@pytest.mark.parametrize("name", ["residual_unet", pytest.param("swin_unetr", marks=MONAI)])
+def test_a_network_without_a_timm_encoder_has_none_to_freeze(name: str) -> None:
+    with pytest.raises(TrainingError, match="ZooNetwork has no encoder of its own"):
+        freeze_encoder(build(name), frozen=True)
 
 
 def test_the_parameters_offer_exactly_the_registered_architectures() -> None:

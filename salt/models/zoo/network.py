@@ -36,7 +36,8 @@ class ZooNetwork(Network):
     passes repeat these alone. Dropout within the body is active in training only.
 
     Args:
-        body: maps images [B, C, S, S] to a `BodyOutput`.
+        body: maps images [B, C, S, S] to a `BodyOutput`; keeps its encoder, if it has one, as
+            `encoder`.
         multiple: what S must divide by.
 
     Raises:
@@ -54,6 +55,11 @@ class ZooNetwork(Network):
         self.mask_head = nn.Conv2d(decoded, 1, 3, padding=1)
         dropout = config.decoder_dropout
         self.presence_head = PresenceHead(deepest, dropout) if config.presence_head else None
+
+    @property
+    def image_encoder(self) -> nn.Module | None:
+        """The body's encoder, if it has one."""
+        return getattr(self.body, "encoder", None)
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return decoded, deepest and auxiliary maps; nothing in here is random in inference."""
