@@ -189,6 +189,7 @@ def test_an_unknown_architecture_lists_those_there_are() -> None:
     ("name", "option", "value"),
     [
         ("segnet", "hypercolumn", True),
+        ("residual_unet", "upsampling", "transposed"),
         ("unetplusplus", "deep_supervision", True),
         ("fcn", "upsampling", "transposed"),
         ("unet", "width", 32),
@@ -198,6 +199,20 @@ def test_an_unknown_architecture_lists_those_there_are() -> None:
 def test_an_option_that_an_architecture_lacks_is_refused(name: str, option: str, value) -> None:
     with pytest.raises(ModelError, match=rf"model.{option} is .*{name} does not have this option"):
         build(name, **{option: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_that_a_network_has_no_place_for_is_said_once_at_the_build(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with_it, without = build(name, attention="scse"), build(name, attention="none")
+    said = f"attention: {name} has no place for scse; left out\n"
+    used = with_it.state_dict().keys() != without.state_dict().keys()
+    assert used == (name in ("hybrid", "unet", "psp_unet", "unetplusplus"))
+    assert capsys.readouterr().out == ("" if used else said)
+    save_model(with_it.state_dict(), with_it.config, tmp_path)
+    load_model(tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def test_encoder_weights_without_an_encoder_are_refused() -> None:

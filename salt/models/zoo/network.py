@@ -7,7 +7,7 @@ from torch import nn
 
 from salt.errors import ModelError, in_one_line
 from salt.models.decoder import DropoutSite, enlarged
-from salt.models.inputs import InputChannels
+from salt.models.inputs import InputChannels, depth_channel
 from salt.models.segmenter import ModelConfig, Network, PresenceHead, Segmentation, pool
 from salt.padding import crop, pad
 
@@ -36,8 +36,8 @@ class ZooNetwork(Network):
     passes repeat these alone. Dropout within the body is active in training only.
 
     Args:
-        body: maps images [B, C, S, S] to a `BodyOutput`; keeps its encoder, if it has one, as
-            `encoder`.
+        body: maps images [B, C, S, S] to a `BodyOutput`, where `config.depth_input` is `inside`
+            with depths [B, 1, 1, 1] behind them; keeps its encoder, if it has one, as `encoder`.
         multiple: what S must divide by.
 
     Raises:
@@ -68,10 +68,12 @@ class ZooNetwork(Network):
                 f"the network got tiles of {images.shape[-1]} pixels, expected "
                 f"{self.config.input_size}. Pad them to model.input_size."
             )
+        inside = self.config.depth_input == "inside"
+        depth = [depth_channel(images, torch.Size((1, 1)))] if inside else []
         images = self.inputs(images)
         if self.padded != self.config.input_size:
             images = pad(images, self.padded)
-        output = self.body(images)
+        output = self.body(images, *depth)
         return [output.decoded, output.deepest, *output.auxiliary]
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
@@ -91,10 +93,12 @@ class ZooNetwork(Network):
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
         """Run the body once on a blank tile and return the channels it gives."""
-        channels = input_channels(self.config)
+        blank = [torch.zeros(1, input_channels(self.config), self.padded, self.padded)]
+        if self.config.depth_input == "inside":
+            blank.append(torch.zeros(1, 1, 1, 1))
         self.body.eval()
         try:
-            output = self.body(torch.zeros(1, channels, self.padded, self.padded))
+            output = self.body(*blank)
         except Exception as error:  # whatever a library's layers raise
             raise ModelError(
                 f"{self.config.architecture} cannot take {self.padded} pixels "
