@@ -270,6 +270,23 @@ def test_a_checkpoint_that_is_not_the_encoders_is_refused_by_every_zoo_network(
         build(name, encoder_weights=str(path))
 
 
+@pytest.mark.parametrize("name", ["linknet", "fcn"])
+def test_imagenet_weights_of_every_zoo_network_are_reported_and_checked(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    download = "timm.models._builder.load_state_dict_from_hf"
+    whole = timm.create_model("test_resnet").state_dict()
+    monkeypatch.setattr(download, lambda *_, **__: dict(whole))
+    own = build(name, encoder_weights="imagenet", attention="none").image_encoder.state_dict()
+    loaded = {key.removeprefix("model.").removeprefix("backbone."): t for key, t in own.items()}
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in loaded.items())
+    said = f"encoder test_resnet: {len(loaded)} of {len(whole)} tensors of imagenet\n"
+    assert capsys.readouterr().out == said
+    monkeypatch.setattr(download, lambda *_, **__: {"fc.bias": whole["fc.bias"]})
+    with pytest.raises(ModelError, match=r"timm gave no weights for test_resnet .*Missing key"):
+        build(name, encoder_weights="imagenet")
+
+
 def test_pretrained_weights_look_at_appended_channels_with_zeros(tmp_path: Path) -> None:
     path = tmp_path / "encoder.safetensors"
     save_weights(timm.create_model("test_resnet").state_dict(), path)
