@@ -1,6 +1,7 @@
 import importlib.util
 import sys
 import typing
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,33 @@ def test_each_network_has_a_dropout_site_before_each_head_alone(
 ) -> None:
     modules = build("segnet", presence_head=presence_head).named_modules()
     assert [key for key, m in modules if isinstance(m, DropoutSite)] == expected
+
+
+@pytest.mark.parametrize("name", NAMES[2:])  # all but our own decoder
+def test_bodies_without_dropout_are_those_that_the_page_of_networks_names(name: str) -> None:
+    page = (PROJECT / "docs" / "models.md").read_text()
+    named = page.partition("drop at that rate within")[2].partition("do not")[0]
+    body = build(name, decoder_dropout=0.37).body
+    drops = any(getattr(module, "p", None) == 0.37 for module in body.modules())
+    assert drops != (f"`{name}`" in named)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_decoder_reads_as_many_channels_as_the_page_of_networks_says(name: str) -> None:
+    every, first_two = ("hybrid", "unet", "unetplusplus", "manet"), ("fpn",)
+    first = ("deeplabv3plus", "pspnet", "upernet", "segformer")
+    given = smallest(name).decoder_channels
+    read = len(given) if name in every else 2 * (name in first_two) + (name in first)
+
+    def shapes(channels: Sequence[int]) -> dict[str, torch.Size]:
+        state = build(name, decoder_channels=tuple(channels)).state_dict()
+        return {key: tensor.shape for key, tensor in state.items()}
+
+    for level, width in enumerate(given):
+        changed = [*given[:level], 2 * width, *given[level + 1 :]]
+        assert (shapes(changed) != shapes(given)) == (level < read)
+    if len(given) == 3:
+        assert (shapes([*given, given[-1]]) != shapes(given)) == (name != "swin_unetr")
 
 
 def test_an_unknown_architecture_lists_those_there_are() -> None:
