@@ -37,6 +37,11 @@ class MissingPackageError(SaltError):
     """An optional package is needed for what was asked."""
 
 
+def in_one_line(error: Exception) -> str:
+    """Return what a library's error says, on one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
 @contextmanager
 def reported_errors() -> Iterator[None]:
     """End the process with exit code 1 and one clear line on stderr if a `SaltError` comes out.

@@ -27,7 +27,7 @@ def parameter_groups(
     """Split parameters: decay for weights, none for biases, norms and other vectors.
 
     Args:
-        encoder_rate: factor on the learning rate of `model.encoder`, kept as `rate_factor` of
+        encoder_rate: factor on the learning rate of `encoder_of(model)`, kept as `rate_factor` of
             its groups; other than 1 it gets groups of its own.
     """
     apart = encoder_rate != 1
@@ -52,13 +52,13 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def encoder_of(model: nn.Module) -> nn.Module:
-    """Return the part of a network that encodes images.
+    """Return the `image_encoder` of a network.
 
     Raises:
         TrainingError: it has no such part.
     """
-    encoder = getattr(model, "encoder", None)
-    if not isinstance(encoder, nn.Module):
+    encoder = getattr(model, "image_encoder", None)
+    if encoder is None:
         raise TrainingError(
             f"{type(model).__name__} has no encoder of its own; expected one to slow or freeze. "
             "Set train.encoder_learning_rate to 1 and train.freeze_encoder_epochs to 0."

@@ -10,7 +10,8 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_weights
+
+from salt.errors import ModelError
 
 Skips = list[torch.Tensor | None]
 
@@ -41,7 +42,11 @@ class ConvBlock(nn.Sequential):
         if norm.training:
             return kernel, None
         mean, variance = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
-        return fuse_conv_bn_weights(kernel, None, mean, variance, norm.eps, norm.weight, norm.bias)
+        # Written out: torch's fuse_conv_bn_weights returns parameters that no gradient passes.
+        inverse_deviation = torch.rsqrt(variance + norm.eps)
+        scale = norm.weight * inverse_deviation
+        bias = norm.bias - mean * inverse_deviation * norm.weight
+        return kernel * scale[:, None, None, None], bias
 
     def ended(self, convolved: torch.Tensor) -> torch.Tensor:
         """Norm, unless it was folded in, and ReLU; same shape."""
@@ -79,12 +84,20 @@ def site_rates(sites: str, blocks: int, dropout: float) -> list[float]:
         sites: `early`: behind every block but the two finest; `late`: behind the last block
             but one, so that one block lies behind the first site; `head`: behind the last
             block, just before the mask head.
+
+    Raises:
+        ModelError: there is dropout, and no block to stand behind.
     """
     places = {
         "early": range(blocks - 2),
         "late": range(blocks - 2, blocks - 1),
         "head": range(blocks - 1, blocks),
     }
+    if dropout > 0 and not places[sites]:
+        raise ModelError(
+            f"model.dropout_sites is {sites}, but a decoder of {blocks} levels has no such place; "
+            "expected late or head. Set one of these, or give model.decoder_channels more entries."
+        )
     return [dropout * (block in places[sites]) for block in range(blocks)]
 
 

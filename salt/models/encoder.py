@@ -5,24 +5,19 @@ S / reductions[i]], fine to coarse, channels second, the reductions powers of tw
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import nn
 
-from salt.errors import ModelError
-from salt.models.weights import read_weights
+from salt.errors import ModelError, in_one_line
+from salt.models.pretrained import find_checkpoint
 
 LARGEST_WINDOW = 8  # a 128 pixel input has grids of 32, 16 and 8: windows of 8 divide them all
 SWIN_HEAD_CHANNELS = 16
-OPTIONAL_BUFFERS = (  # older checkpoints have or lack them; they follow from the settings
-    "attn_mask",
-    "relative_coords_table",
-    "relative_position_index",
-    "num_batches_tracked",
-)
+TIMM_SWIN_WIDTH = 96  # of the narrowest Swin that timm has weights of
+TIMM_SWIN_HEAD_CHANNELS = 32  # of all that it has weights of
 
 
 class Encoder(nn.Module):
@@ -58,9 +53,9 @@ class Encoder(nn.Module):
             shapes = [tuple(feature.shape) for feature in self(blank)]
         except Exception as error:  # whatever its layers raise
             raise ModelError(
-                f"the encoder cannot take {input_size} pixels ({_line(error)}); expected a size "
-                "that its windows and strides divide. Set model.input_size to 128, which suits "
-                "most, or choose another encoder."
+                f"the encoder cannot take {input_size} pixels ({in_one_line(error)}); expected a "
+                "size that its windows and strides divide. Set model.input_size to 128, which "
+                "suits most, or choose another encoder."
             ) from error
         self.train(training)
         expected = [
@@ -91,9 +86,9 @@ def build_encoder(
     Args:
         name: `swinv2` (Swin transformer V2 sized by `width` and `depths`, Liu et al. 2022,
             arXiv:2111.09883) or any timm model with hierarchical features.
-        weights: `none` (random), `imagenet` (timm's own download; the first convolution is
-            adapted to `in_channels` by timm) or the path of a .safetensors file with the
-            timm model's own keys.
+        weights: `none` (random), `imagenet` (timm's own download) or the path of a .safetensors
+            file with the timm model's own keys; the first convolution is adapted to
+            `in_channels`.
         appended_channels: inputs behind the images, of which weights know nothing: pretrained
             weights are adapted to `in_channels` alone, and look at the others with zeros.
 
@@ -122,8 +117,8 @@ def build_encoder(
     except Exception as error:  # timm raises whatever its layers, loading and download raise
         raise ModelError(
             f"encoder {name!r} with weights {weights!r} could not be built for {input_size} pixels "
-            f"({_line(error)}). Expected a timm model with hierarchical features; imagenet weights "
-            "need timm's hub, encoder_weights: none needs nothing."
+            f"({in_one_line(error)}). Expected a timm model with hierarchical features, and "
+            "weights of that very model. Change model.encoder or model.encoder_weights."
         ) from error
     widen_stem(backbone, appended)
     return Encoder(backbone, input_size, in_channels + appended_channels)
@@ -177,50 +172,13 @@ def timm_settings(
 def _build_backbone(name: str, depth: int, weights: str, options: dict[str, Any]) -> nn.Module:
     options = {"out_indices": _indices_up_to(name, 2**depth, options)} | options
     options["features_only"] = True
-    if weights in ("none", "imagenet"):
-        return timm.create_model(name, pretrained=weights == "imagenet", **options)
-    checkpoint = read_weights(Path(weights))
-    source = {"file": weights}  # timm adapts the first convolution to the stack's width
-    backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **options)
-    require_whole(backbone, name, options, checkpoint, weights)
+    if weights == "none":
+        return timm.create_model(name, **options)
+    checkpoint = find_checkpoint(name, options, weights)
+    options |= {"pretrained": True, "pretrained_cfg_overlay": checkpoint.overlay}
+    backbone = timm.create_model(name, **options)
+    checkpoint.require_whole(backbone)
     return backbone
-
-
-def require_whole(
-    backbone: nn.Module,
-    name: str,
-    options: dict[str, Any],
-    checkpoint: dict[str, torch.Tensor],
-    weights: str,
-) -> None:
-    """Check that a checkpoint is the timm model's, and say what matched.
-
-    timm leaves out what it cannot place.
-
-    Args:
-        backbone: the feature extractor that timm has loaded it into.
-        name, options: what the backbone was made of.
-        checkpoint: the tensors of the file `weights`.
-
-    Raises:
-        ModelError: a tensor of the backbone is missing, or one is unknown to the full model.
-    """
-
-    def plain(key: str) -> str:  # feature wrappers rename `stages.0` to `model.stages_0`
-        return key.removeprefix("model.").replace("_", ".")
-
-    known = {plain(key) for key in checkpoint}
-    full = {key: options[key] for key in options.keys() - {"features_only", "out_indices"}}
-    own = timm.create_model(name, **full).state_dict()
-    missing = [key for key in backbone.state_dict() if plain(key) not in known]
-    unexpected = [key for key in checkpoint if key not in own]
-    if any(not key.endswith(OPTIONAL_BUFFERS) for key in missing + unexpected):
-        raise ModelError(
-            f"{weights} does not fit the encoder: missing {missing}, unexpected {unexpected}. "
-            "Use a checkpoint of this very timm model, or change model.encoder."
-        )
-    used = len(backbone.state_dict()) - len(missing)
-    print(f"encoder {name}: {used} of {len(checkpoint)} tensors of {weights}")
 
 
 def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int) -> dict:
@@ -229,11 +187,13 @@ def _swin_options(input_size: int, width: int, depths: Sequence[int], depth: int
             f"model.encoder_depths has {len(depths)} stages and model.decoder_channels {depth} "
             f"levels; a Swin encoder with {depth} levels has {depth - 1} stages. Change either."
         )
+    as_timm = width >= TIMM_SWIN_WIDTH
+    head_channels = TIMM_SWIN_HEAD_CHANNELS if as_timm else SWIN_HEAD_CHANNELS
     return {
         "img_size": input_size,
         "embed_dim": width,
         "depths": tuple(depths),
-        "num_heads": tuple(max(1, width * 2**i // SWIN_HEAD_CHANNELS) for i in range(len(depths))),
+        "num_heads": tuple(max(1, width * 2**i // head_channels) for i in range(len(depths))),
         "window_size": _window(input_size // 2**depth),
         "drop_path_rate": 0.0,
         "out_indices": tuple(range(len(depths))),
@@ -256,7 +216,3 @@ def _indices_up_to(name: str, reduction: int, options: dict[str, Any]) -> tuple[
             f"{reduction} times. Give model.decoder_channels as many levels as log2 of one of them."
         )
     return tuple(range(reductions.index(reduction) + 1))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

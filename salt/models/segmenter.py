@@ -102,6 +102,11 @@ class Network(nn.Module, ABC):
 
     config: ModelConfig
 
+    @property
+    def image_encoder(self) -> nn.Module | None:
+        """The part that pretrained weights go into and training may slow or freeze, if any."""
+        return None
+
     @abstractmethod
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return feature maps [B, C, H, W]; nothing in here is random in inference."""
@@ -125,6 +130,23 @@ class Network(nn.Module, ABC):
     def forward(self, images: torch.Tensor) -> Segmentation:
         """Segment [B, C, S, S] normalised tiles, behind whose stack their depth may be told."""
         return self.finish(self.settle(images))
+
+
+def pool(features: torch.Tensor) -> torch.Tensor:
+    """Return mean and maximum over all places of [B, C, H, W], side by side: [B, 2C]."""
+    return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+
+
+class PresenceHead(nn.Linear):
+    """Says from what `pool` makes of C channels whether the tile holds any salt."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__(2 * channels, 1)
+        self.dropout = DropoutSite(dropout)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, 1] for [B, 2C]."""
+        return super().forward(self.dropout(pooled[:, :, None, None])[:, :, 0, 0])
 
 
 class ConvPyramid(nn.Module):
@@ -201,10 +223,15 @@ class Segmenter(Network):
         finest = config.decoder_channels[-1]
         joined = finest if self.hypercolumn is None else self.hypercolumn.channels
         self.mask_head = nn.Conv2d(joined, 1, 3, padding=1)
-        self.presence_dropout = DropoutSite(config.decoder_dropout)
-        self.presence_head = nn.Linear(2 * channels[-1], 1) if config.presence_head else None
+        dropout = config.decoder_dropout
+        self.presence_head = PresenceHead(channels[-1], dropout) if config.presence_head else None
         coarser = config.decoder_channels[:-1] if config.deep_supervision else ()
         self.auxiliary_heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarser)
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The timm encoder, without the convolutions that may stand beside it."""
+        return self.encoder
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return all feature maps, fine to coarse; nothing in here is random in inference."""
@@ -237,7 +264,10 @@ class Segmenter(Network):
         levels = self.decoder.finish(settled.levels, settled.skips)
         decoded = levels[-1] if self.hypercolumn is None else self.hypercolumn(levels)
         mask_logits = self.mask_head(decoded)
-        return Segmentation(mask_logits, self._presence(settled.pooled), self._auxiliary(levels))
+        presence_logits = None
+        if self.presence_head is not None:
+            presence_logits = self.presence_head(settled.pooled)
+        return Segmentation(mask_logits, presence_logits, self._auxiliary(levels))
 
     def repeat(self, settled: Settled, times: int) -> Settled:
         """Repeat along the batch what `finish` reads, so that it runs several passes at once."""
@@ -248,17 +278,8 @@ class Segmenter(Network):
         return Settled(levels, skips, pooled)
 
     def _settle(self, features: list[torch.Tensor]) -> Settled:
-        (levels, skips), coarsest = self.decoder.settle(features), features[-1]
-        if self.presence_head is None:
-            return Settled(levels, skips, None)
-        pooled = torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], dim=1)
-        return Settled(levels, skips, pooled)
-
-    def _presence(self, pooled: torch.Tensor | None) -> torch.Tensor | None:
-        if self.presence_head is None or pooled is None:
-            return None
-        dropped = self.presence_dropout(pooled[:, :, None, None])[:, :, 0, 0]
-        return self.presence_head(dropped)
+        levels, skips = self.decoder.settle(features)
+        return Settled(levels, skips, None if self.presence_head is None else pool(features[-1]))
 
     def _auxiliary(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         if not self.training or not self.auxiliary_heads:

@@ -18,6 +18,10 @@ class Network(nn.Module):
         self.encoder = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
         self.head = nn.Linear(4, 1)
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        return self.encoder
+
 
 @pytest.fixture
 def model() -> Network:

@@ -1,8 +1,11 @@
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from salt.errors import ModelError
 from salt.models.decoder import (
     AttentionGate,
     ConvBlock,
@@ -11,6 +14,7 @@ from salt.models.decoder import (
     Hypercolumn,
     ScSE,
     UnetDecoder,
+    site_rates,
 )
 
 
@@ -55,6 +59,13 @@ def test_dropout_stands_where_it_is_told_and_all_before_it_is_settled(
     torch.testing.assert_close(model.finish(*model.settle(features))[-1], model(features))
 
 
+def test_dropout_that_would_stand_nowhere_is_refused() -> None:
+    with pytest.raises(ModelError, match="is early, but a decoder of 2 levels has no such place"):
+        site_rates("early", 2, 0.5)
+    assert site_rates("early", 2, 0.0) == [0, 0]
+    assert site_rates("late", 2, 0.5) == [0.5, 0]
+
+
 def test_without_dropout_all_of_the_decoder_is_settled() -> None:
     model, features = decoder(dropout=0.0), features_of()
     assert torch.equal(model.settle(features)[0][-1], model(features))
@@ -74,6 +85,30 @@ def test_a_norm_whose_statistics_stand_still_is_part_of_the_convolution() -> Non
     torch.testing.assert_close(trained, apart(features))
     torch.testing.assert_close(block.eval()(features), apart.eval()(features))
     assert not torch.allclose(block(features), trained)  # statistics of 20 batches, not of one
+
+
+def test_gradients_in_evaluation_are_those_of_convolution_norm_and_relu_apart() -> None:
+    block, features = ConvBlock(3, 4), torch.randn(8, 3, 6, 6)
+    with torch.no_grad():
+        for _ in range(20):
+            block(features * 3 + 1)
+        for parameter in block[1].parameters():
+            parameter.copy_(torch.rand_like(parameter) + 0.5)
+    block = block.to(memory_format=torch.channels_last).eval()
+    apart = deepcopy(nn.Sequential(*block))
+    for network in (block, apart):
+        network(features).square().sum().backward()
+    for own, expected in zip(block.parameters(), apart.parameters(), strict=True):
+        assert expected.grad.abs().max() > 0
+        torch.testing.assert_close(own.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folded_kernel_keeps_its_memory_layout_and_computes_in_half_precision() -> None:
+    block = ConvBlock(16, 8).to(memory_format=torch.channels_last).eval()
+    kernel, _ = block.convolution()
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert block(torch.randn(2, 16, 6, 6)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("skip_attention", ["none", "spatial"])

@@ -23,7 +23,7 @@ EVERY = [
     pytest.param(name, "channel", marks=MONAI if entry.source == "MONAI" else ())
     for name, entry in ARCHITECTURES.items()
 ]
-INSIDE = [("hybrid", "inside"), ("unet", "inside")]
+INSIDE = [(name, "inside") for name in ("hybrid", "unet", "plain_unet", "residual_unet")]
 
 
 def build(name: str, depth_input: str, **changes: Any) -> Network:
@@ -49,9 +49,10 @@ def test_what_is_predicted_depends_on_the_depth(name: str, depth_input: str) -> 
     assert shallow.mask_logits.shape == (2, 1, model.config.input_size, model.config.input_size)
 
 
-@pytest.mark.parametrize("name", ["plain_unet", "segnet", "unetplusplus", "fcn"])
-def test_networks_without_our_decoder_take_no_depth_inside(name: str) -> None:
-    with pytest.raises(ModelError, match=f"'inside', but {name} has no .*choose hybrid or unet"):
+@pytest.mark.parametrize("name", ["segnet", "unetplusplus", "fcn"])
+def test_networks_with_no_place_for_it_take_no_depth_inside(name: str) -> None:
+    able = "hybrid, unet, plain_unet, residual_unet"
+    with pytest.raises(ModelError, match=f"'inside', but {name} has no place .*one of {able}"):
         build(name, "inside")
 
 
@@ -66,6 +67,19 @@ def test_a_batch_of_depths_gives_each_tile_its_own_answer(name: str, depth_input
     assert not np.array_equal(together[0], together[1])
     flipped, _ = predict(model, TilesWithDepth(tiles, depth), stacks, flip=True, name="")
     assert not np.array_equal(flipped[0], flipped[2])
+
+
+@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+def test_inside_a_network_of_its_own_the_coarsest_features_end_in_the_depth(name: str) -> None:
+    model, plain = build(name, "inside"), build(name, "none")
+    images = draw_images(model, 0.5)
+    images[..., :40] = -1  # but for the centre, where the depth is read
+    with torch.no_grad():
+        _, deepest = model.encode(images)
+        _, expected = plain.encode(images[:, :-1])
+    assert deepest.shape[1] == expected.shape[1] + 1
+    assert (deepest[:, -1] == 0.5).all()
+    assert torch.equal(deepest[:, :-1], expected)
 
 
 def test_inside_means_one_more_of_the_coarsest_channels_and_no_other() -> None:

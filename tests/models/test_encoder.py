@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from salt.errors import ModelError
 from salt.models.encoder import Encoder, build_encoder
+from salt.models.pretrained import on_grid
 
 SMALL: dict[str, Any] = {
     "input_size": 128,
@@ -24,6 +25,10 @@ TINY_SWIN = {  # what `swinv2` with the settings above is in timm's terms
     "num_heads": (1, 2, 4),
     "window_size": 8,
 }
+
+
+def slow(name: str, stem: str) -> Any:
+    return pytest.param(name, name, {}, stem, marks=pytest.mark.slow)
 
 
 def build(name: str, **changes: Any) -> Encoder:
@@ -127,6 +132,20 @@ def test_a_timm_transformer_made_for_another_size_is_built_for_ours() -> None:
     assert build("swin_tiny_patch4_window7_224").reductions == [4, 8, 16]
 
 
+@pytest.mark.parametrize(
+    ("width", "heads"), [(16, [1, 2, 4]), (48, [3, 6, 12]), (96, [3, 6, 12]), (128, [4, 8, 16])]
+)
+def test_swin_has_heads_of_16_channels_and_from_timms_own_widths_on_timms_of_32(
+    width: int, heads: list[int]
+) -> None:
+    scales = {
+        key: tensor.numel()
+        for key, tensor in build("swinv2", width=width).backbone.state_dict().items()
+        if key.endswith("logit_scale")
+    }
+    assert list(scales.values()) == heads
+
+
 @pytest.mark.parametrize("in_channels", [1, 3])
 @pytest.mark.parametrize(
     ("encoder", "name", "options", "stem"),
@@ -134,7 +153,14 @@ def test_a_timm_transformer_made_for_another_size_is_built_for_ours() -> None:
         ("resnet18", "resnet18", {}, "conv1.weight"),
         ("convnext_atto", "convnext_atto", {}, "stem.0.weight"),
         ("mobilenetv3_small_100", "mobilenetv3_small_100", {}, "conv_stem.weight"),
+        ("test_efficientnet", "test_efficientnet", {}, "conv_stem.weight"),
+        ("test_maxvit", "test_maxvit", {"img_size": 128}, "stem.conv1.weight"),
         ("swinv2", "swinv2_tiny_window8_256", TINY_SWIN, "patch_embed.proj.weight"),
+        slow("swin_tiny_patch4_window7_224", "patch_embed.proj.weight"),
+        slow("hrnet_w18_small", "conv1.weight"),
+        slow("vgg16_bn", "features.0.weight"),
+        slow("xception41", "stem.0.conv.weight"),
+        slow("sam2_hiera_tiny", "patch_embed.proj.weight"),
     ],
 )
 def test_a_timm_checkpoint_arrives_in_the_encoder_whole(
@@ -147,7 +173,8 @@ def test_a_timm_checkpoint_arrives_in_the_encoder_whole(
     loaded = build(encoder, weights=str(path), in_channels=in_channels).backbone.state_dict()
     assert loaded
     for key, tensor in loaded.items():
-        torch.testing.assert_close(tensor, by_plain_name[key.replace("_", ".")], msg=key)
+        plain_name = key.removeprefix("model.").replace("_", ".")
+        torch.testing.assert_close(tensor, by_plain_name[plain_name], msg=key)
 
 
 def test_a_checkpoint_without_its_classifier_is_as_good_and_what_matched_is_said(
@@ -159,6 +186,88 @@ def test_a_checkpoint_without_its_classifier_is_as_good_and_what_matched_is_said
     matched = len([key for key in weights if not key.startswith("layer4")])  # reduced 32 times
     said = f"encoder resnet18: {matched} of {len(weights)} tensors of {path}\n"
     assert capsys.readouterr().out == said
+
+
+@pytest.mark.slow
+def test_swinv2_as_wide_and_deep_as_timms_takes_its_checkpoint(checkpoint) -> None:
+    path, weights = checkpoint("swinv2_tiny_window8_256")
+    encoder = build("swinv2", weights=str(path), depth=5, width=96, depths=(2, 2, 6, 2))
+    for key, tensor in encoder.backbone.state_dict().items():
+        torch.testing.assert_close(tensor, weights[key.replace("layers_", "layers.")], msg=key)
+
+
+@pytest.mark.slow
+def test_the_places_of_hiera_are_interpolated_and_all_else_arrives_as_it_is(checkpoint) -> None:
+    path, weights = checkpoint("hiera_tiny_224")
+    loaded = build("hiera_tiny_224", weights=str(path)).backbone.state_dict()
+    assert torch.equal(loaded.pop("model.pos_embed"), on_grid(weights["pos_embed"], 32 * 32))
+    for key, tensor in loaded.items():
+        torch.testing.assert_close(tensor, weights[key.removeprefix("model.")], msg=key)
+
+
+def test_places_are_interpolated_on_their_square_grid() -> None:
+    ramp = torch.arange(8.0)[None, :].expand(8, 8)  # grows to the right
+    places = torch.stack([ramp, ramp.T], dim=-1).reshape(1, 64, 2)
+    halved = on_grid(places, 16).view(4, 4, 2)
+    across, down = halved[..., 0], halved[..., 1]
+    torch.testing.assert_close(across, down.T)
+    assert (across.diff(dim=1) > 1).all() and across.diff(dim=0).abs().max() < 1e-5
+    torch.testing.assert_close(across.mean(), ramp.mean())
+    assert torch.equal(on_grid(places, 64), places)
+    assert on_grid(places, 65) is places  # as of a model that adds a token of its own
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """What timm downloads, whatever the model: to be filled with tensors."""
+    tensors: dict[str, torch.Tensor] = {}
+    download = "timm.models._builder.load_state_dict_from_hf"
+    monkeypatch.setattr(download, lambda *_, **__: dict(tensors))
+    return tensors
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_imagenet_weights_arrive_like_those_of_a_file_and_are_reported_alike(
+    hub: dict, capsys: pytest.CaptureFixture, in_channels: int
+) -> None:
+    hub |= timm.create_model("test_resnet").state_dict()
+    backbone = build("test_resnet", weights="imagenet", in_channels=in_channels).backbone
+    own = backbone.state_dict()
+    stem = hub["conv1.0.weight"]
+    torch.testing.assert_close(
+        own.pop("conv1.0.weight"), stem if in_channels == 3 else stem.sum(1, keepdim=True)
+    )
+    assert own and all(torch.equal(tensor, hub[key]) for key, tensor in own.items())
+    said = f"encoder test_resnet: {len(own) + 1} of {len(hub)} tensors of imagenet\n"
+    assert capsys.readouterr().out == said
+    assert "state_dict" not in backbone.pretrained_cfg  # no second copy of the weights
+
+
+def test_a_download_that_is_not_the_model_is_refused(hub: dict) -> None:
+    hub |= timm.create_model("test_resnet").state_dict()
+    del hub["layer1.0.conv1.weight"]
+    with pytest.raises(
+        ModelError, match=r"no weights for test_resnet .*layer1\.0\.conv1"
+    ) as caught:
+        build("test_resnet", weights="imagenet")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_out_of_reach_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("Failed to resolve\n'huggingface.co'")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
+    message = r"gave no weights for test_resnet \(Failed to resolve 'huggingface.co'\).*Connect"
+    with pytest.raises(ModelError, match=message) as caught:
+        build("test_resnet", weights="imagenet")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_any_published_weights_says_so() -> None:
+    message = r"gave no weights for convnext_atto_rms \(No pretrained weights exist"
+    with pytest.raises(ModelError, match=message):
+        build("convnext_atto_rms", weights="imagenet")
 
 
 def test_a_checkpoint_of_a_smaller_model_names_what_is_missing(checkpoint) -> None:

@@ -1,6 +1,8 @@
 import importlib.util
 import sys
 import typing
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,14 @@ import torch.nn.functional as F
 from tiny_project import PROJECT
 from zoo_configs import smallest
 
-from salt.errors import ModelError
+from salt.errors import ModelError, TrainingError
+from salt.fit.optimiser import freeze_encoder, parameter_groups
 from salt.infer.uncertainty import sample_passes
 from salt.models.decoder import DropoutSite
 from salt.models.registry import ARCHITECTURES, OPTION_DEFAULTS, SITES, build_model, load_model
 from salt.models.segmenter import Network, save_model
-from salt.models.weights import read_weights, save_weights
+from salt.models.weights import save_weights
+from salt.padding import crop
 from salt.params import load_params
 from salt.settings import Model
 
@@ -77,10 +81,10 @@ def test_passes_of_dropout_differ_and_a_single_pass_is_the_plain_answer(name: st
         torch.manual_seed(2)
         several, _ = sample_passes(model, images, 3, 101)
         single, _ = sample_passes(model, images, 1, 101)
-        again, _ = sample_passes(model, images, 1, 101)
+        plain = torch.sigmoid(crop(model(images).mask_logits, 101))[:, 0]
     assert several.shape == (3, 2, 101, 101)
     assert not torch.equal(several[0], several[1])
-    assert torch.equal(single, again)
+    assert torch.equal(single[0], plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,6 +95,30 @@ def test_a_step_in_half_precision_is_finite(name: str) -> None:
     output.mask_logits.float().square().mean().backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", [name for name, e in ARCHITECTURES.items() if e.encoder])
+def test_every_encoder_can_be_slowed_and_frozen(name: str) -> None:
+    model = build(name).train()
+    prefix = "encoder." if name in ("hybrid", "unet") else "body.encoder."
+    encoder = [p for key, p in model.named_parameters() if key.startswith(prefix)]
+    groups = parameter_groups(model, weight_decay=0.3, encoder_rate=0.1)
+    slowed = [p for group in groups if group["rate_factor"] == 0.1 for p in group["params"]]
+    assert {id(p) for p in slowed} == {id(p) for p in encoder} != set()
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+    freeze_encoder(model, frozen=True)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model(tiles(model)).mask_logits.sum().backward()
+    assert model.mask_head.weight.grad is not None and all(p.grad is None for p in encoder)
+    after = model.state_dict()
+    assert all(torch.equal(after[key], t) for key, t in before.items() if key.startswith(prefix))
+
+
+@pytest.mark.parametrize("name", ["residual_unet", pytest.param("swin_unetr", marks=MONAI)])
+def test_a_network_without_a_timm_encoder_has_none_to_freeze(name: str) -> None:
+    with pytest.raises(TrainingError, match="ZooNetwork has no encoder of its own"):
+        freeze_encoder(build(name), frozen=True)
 
 
 def test_the_parameters_offer_exactly_the_registered_architectures() -> None:
@@ -142,9 +170,42 @@ def test_other_networks_pad_inside_and_crop_what_they_added() -> None:
         torch.testing.assert_close(model(images).mask_logits, expected)
 
 
-def test_each_network_has_a_dropout_site_before_its_heads_alone() -> None:
-    sites = [key for key, m in build("segnet").named_modules() if isinstance(m, DropoutSite)]
-    assert sites == ["dropout"]
+@pytest.mark.parametrize(
+    ("presence_head", "expected"),
+    [(True, ["dropout", "presence_head.dropout"]), (False, ["dropout"])],
+)
+def test_each_network_has_a_dropout_site_before_each_head_alone(
+    presence_head: bool, expected: list[str]
+) -> None:
+    modules = build("segnet", presence_head=presence_head).named_modules()
+    assert [key for key, m in modules if isinstance(m, DropoutSite)] == expected
+
+
+@pytest.mark.parametrize("name", NAMES[2:])  # all but our own decoder
+def test_bodies_without_dropout_are_those_that_the_page_of_networks_names(name: str) -> None:
+    page = (PROJECT / "docs" / "models.md").read_text()
+    named = page.partition("drop at that rate within")[2].partition("do not")[0]
+    body = build(name, decoder_dropout=0.37).body
+    drops = any(getattr(module, "p", None) == 0.37 for module in body.modules())
+    assert drops != (f"`{name}`" in named)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_decoder_reads_as_many_channels_as_the_page_of_networks_says(name: str) -> None:
+    every, first_two = ("hybrid", "unet", "unetplusplus", "manet"), ("fpn",)
+    first = ("deeplabv3plus", "pspnet", "upernet", "segformer")
+    given = smallest(name).decoder_channels
+    read = len(given) if name in every else 2 * (name in first_two) + (name in first)
+
+    def shapes(channels: Sequence[int]) -> dict[str, torch.Size]:
+        state = build(name, decoder_channels=tuple(channels)).state_dict()
+        return {key: tensor.shape for key, tensor in state.items()}
+
+    for level, width in enumerate(given):
+        changed = [*given[:level], 2 * width, *given[level + 1 :]]
+        assert (shapes(changed) != shapes(given)) == (level < read)
+    if len(given) == 3:
+        assert (shapes([*given, given[-1]]) != shapes(given)) == (name != "swin_unetr")
 
 
 def test_an_unknown_architecture_lists_those_there_are() -> None:
@@ -156,6 +217,7 @@ def test_an_unknown_architecture_lists_those_there_are() -> None:
     ("name", "option", "value"),
     [
         ("segnet", "hypercolumn", True),
+        ("residual_unet", "upsampling", "transposed"),
         ("unetplusplus", "deep_supervision", True),
         ("fcn", "upsampling", "transposed"),
         ("unet", "width", 32),
@@ -165,6 +227,20 @@ def test_an_unknown_architecture_lists_those_there_are() -> None:
 def test_an_option_that_an_architecture_lacks_is_refused(name: str, option: str, value) -> None:
     with pytest.raises(ModelError, match=rf"model.{option} is .*{name} does not have this option"):
         build(name, **{option: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_that_a_network_has_no_place_for_is_said_once_at_the_build(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with_it, without = build(name, attention="scse"), build(name, attention="none")
+    said = f"attention: {name} has no place for scse; left out\n"
+    used = with_it.state_dict().keys() != without.state_dict().keys()
+    assert used == (name in ("hybrid", "unet", "psp_unet", "unetplusplus"))
+    assert capsys.readouterr().out == ("" if used else said)
+    save_model(with_it.state_dict(), with_it.config, tmp_path)
+    load_model(tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def test_encoder_weights_without_an_encoder_are_refused() -> None:
@@ -184,12 +260,9 @@ def test_a_tile_of_another_size_is_refused() -> None:
 
 
 def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path) -> None:
-    model = build("segnet")
-    save_model(model.state_dict(), model.config, tmp_path)
-    path = tmp_path / "weights.safetensors"
-    weights = read_weights(path)
-    save_weights({k: t for k, t in weights.items() if k != "mask_head.bias"}, path)
-    with pytest.raises(ModelError, match=r"missing \['mask_head.bias'\], unexpected \[\]"):
+    save_model(build("segnet").state_dict(), smallest("residual_unet"), tmp_path)
+    message = r"missing \['body.down.0.1.weight'.*unexpected \[.*'body.down.0.0.0.weight'"
+    with pytest.raises(ModelError, match=message):
         load_model(tmp_path)
 
 
@@ -223,6 +296,23 @@ def test_a_checkpoint_that_is_not_the_encoders_is_refused_by_every_zoo_network(
     save_weights(weights, path)
     with pytest.raises(ModelError, match=str(lost or added).replace(".", r"\.")):
         build(name, encoder_weights=str(path))
+
+
+@pytest.mark.parametrize("name", ["linknet", "fcn"])
+def test_imagenet_weights_of_every_zoo_network_are_reported_and_checked(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    download = "timm.models._builder.load_state_dict_from_hf"
+    whole = timm.create_model("test_resnet").state_dict()
+    monkeypatch.setattr(download, lambda *_, **__: dict(whole))
+    own = build(name, encoder_weights="imagenet", attention="none").image_encoder.state_dict()
+    loaded = {key.removeprefix("model.").removeprefix("backbone."): t for key, t in own.items()}
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in loaded.items())
+    said = f"encoder test_resnet: {len(loaded)} of {len(whole)} tensors of imagenet\n"
+    assert capsys.readouterr().out == said
+    monkeypatch.setattr(download, lambda *_, **__: {"fc.bias": whole["fc.bias"]})
+    with pytest.raises(ModelError, match=r"timm gave no weights for test_resnet .*Missing key"):
+        build(name, encoder_weights="imagenet")
 
 
 def test_pretrained_weights_look_at_appended_channels_with_zeros(tmp_path: Path) -> None:
@@ -298,6 +388,16 @@ def test_dynunet_gives_logits_of_its_coarser_levels_in_training_alone() -> None:
     (output.mask_logits.sum() + sum(logits.sum() for logits in output.auxiliary)).backward()
     with torch.no_grad():
         assert model.eval()(tiles(model)).auxiliary == ()
+
+
+@MONAI
+def test_dynunet_lets_go_of_a_steps_logits_so_that_it_can_be_copied() -> None:
+    model = build("dynunet", deep_supervision=True, decoder_dropout=0.0).train()
+    images = tiles(model)
+    model(images)
+    copied = deepcopy(model)  # which torch refuses for a tensor with a graph
+    first, second = (network(images).auxiliary for network in (model, copied))
+    assert len(first) == 2 and all(map(torch.equal, first, second))
 
 
 @MONAI

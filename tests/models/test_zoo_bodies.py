@@ -1,5 +1,8 @@
 """What is particular to each of our own small networks."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +62,23 @@ def test_the_residual_unet_has_eighteen_blocks_and_keeps_101_pixels() -> None:
     output = network(torch.randn(1, 3, 101, 101))
     assert output.decoded.shape == (1, 2, 101, 101)
     assert output.deepest.shape == (1, 32, 6, 6)
+
+
+@pytest.mark.parametrize("kind", [ResidualUnet, partial(PlainUnet, **PLAIN)])
+def test_a_hypercolumn_reads_every_decoder_level_at_full_resolution(kind: Callable) -> None:
+    def network(**changes) -> nn.Module:
+        torch.manual_seed(0)
+        return kind(3, width=4, levels=3, style=STYLE, **changes).eval()
+
+    images, levels = torch.randn(2, 3, 16, 16), []
+    column, plain = network(hypercolumn=True), network()
+    for level in column.up:
+        level.register_forward_hook(lambda _, __, output: levels.append(output))
+    decoded = column(images).decoded
+    assert [level.shape[1] for level in levels] == [16, 8, 4]
+    torch.testing.assert_close(decoded, column.hypercolumn(levels))
+    assert decoded.shape == (2, 12, 16, 16)
+    assert torch.equal(decoded[:, 8:], plain(images).decoded)
 
 
 @pytest.mark.parametrize("size", [16, 17, 31, 50, 102])

@@ -105,6 +105,13 @@ class UpBlock(nn.Module):
         return self.join(torch.cat([skip, upsampled], dim=1))
 
 
+def joined_with_depth(features: torch.Tensor, depth: torch.Tensor | None) -> torch.Tensor:
+    """Give [B, C, H, W] one more channel that says the depth [B, 1, 1, 1], if it is told."""
+    if depth is None:
+        return features
+    return torch.cat([features, depth.expand(-1, 1, *features.shape[-2:])], dim=1)
+
+
 def doubling_widths(width: int, levels: int) -> list[int]:
     """Return the channels at full resolution and behind each of `levels` halvings."""
     return [width * 2**level for level in range(levels + 1)]

@@ -45,8 +45,13 @@ class Dynamic(Whole):
         """Decode [B, C, S, S] to full resolution."""
         decoded = self.network.skip_layers(images)
         supervised = self.training and self.network.deep_supervision
-        finer_first = self.network.heads if supervised else []
-        return BodyOutput(decoded, decoded, tuple(reversed(finer_first)))
+        coarse_to_fine = tuple(reversed(self.network.heads)) if supervised else ()
+        self._forget()
+        return BodyOutput(decoded, decoded, coarse_to_fine)
+
+    def _forget(self) -> None:
+        """Let go of the logits: with their graph they hold the step's memory and forbid copies."""
+        self.network.heads[:] = [torch.empty(0) for _ in self.network.heads]
 
 
 class ResidualEncoderDecoder(Whole):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from salt.errors import ModelError
+from salt.errors import ModelError, in_one_line
 from salt.models.decoder import DropoutSite, enlarged
-from salt.models.inputs import InputChannels
-from salt.models.segmenter import ModelConfig, Network, Segmentation
+from salt.models.inputs import InputChannels, depth_channel
+from salt.models.segmenter import ModelConfig, Network, PresenceHead, Segmentation, pool
 from salt.padding import crop, pad
 
 
@@ -29,14 +29,15 @@ class BodyOutput(NamedTuple):
 
 
 class ZooNetwork(Network):
-    """A body with the project's input channels, dropout site, mask head and presence head.
+    """A body with the project's input channels, dropout sites, mask head and presence head.
 
     Images are reflect-padded inside to the next multiple of `multiple` and the logits cropped,
-    so that any `config.input_size` fits. The one dropout site lies before the heads: Monte
-    Carlo passes repeat these alone. Dropout within the body is active in training only.
+    so that any `config.input_size` fits. A dropout site lies before each head: Monte Carlo
+    passes repeat these alone. Dropout within the body is active in training only.
 
     Args:
-        body: maps images [B, C, S, S] to a `BodyOutput`.
+        body: maps images [B, C, S, S] to a `BodyOutput`, where `config.depth_input` is `inside`
+            with depths [B, 1, 1, 1] behind them; keeps its encoder, if it has one, as `encoder`.
         multiple: what S must divide by.
 
     Raises:
@@ -52,7 +53,13 @@ class ZooNetwork(Network):
         decoded, deepest = self._probe()
         self.dropout = DropoutSite(config.decoder_dropout)
         self.mask_head = nn.Conv2d(decoded, 1, 3, padding=1)
-        self.presence_head = nn.Linear(2 * deepest, 1) if config.presence_head else None
+        dropout = config.decoder_dropout
+        self.presence_head = PresenceHead(deepest, dropout) if config.presence_head else None
+
+    @property
+    def image_encoder(self) -> nn.Module | None:
+        """The body's encoder, if it has one."""
+        return getattr(self.body, "encoder", None)
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return decoded, deepest and auxiliary maps; nothing in here is random in inference."""
@@ -61,18 +68,20 @@ class ZooNetwork(Network):
                 f"the network got tiles of {images.shape[-1]} pixels, expected "
                 f"{self.config.input_size}. Pad them to model.input_size."
             )
+        inside = self.config.depth_input == "inside"
+        depth = [depth_channel(images, torch.Size((1, 1)))] if inside else []
         images = self.inputs(images)
         if self.padded != self.config.input_size:
             images = pad(images, self.padded)
-        output = self.body(images)
+        output = self.body(images, *depth)
         return [output.decoded, output.deepest, *output.auxiliary]
 
     def decode(self, features: list[torch.Tensor]) -> Segmentation:
-        """Turn feature maps into logits; the dropout site lies in here."""
+        """Turn feature maps into logits; the dropout sites lie in here."""
         decoded, deepest, *auxiliary = features
         return Segmentation(
             self._full_size(self.mask_head(self.dropout(decoded))),
-            self._presence(deepest),
+            None if self.presence_head is None else self.presence_head(pool(deepest)),
             tuple(self._full_size(logits) for logits in auxiliary),
         )
 
@@ -81,24 +90,20 @@ class ZooNetwork(Network):
             logits = enlarged(logits, torch.Size((self.padded, self.padded)))
         return crop(logits, self.config.input_size)
 
-    def _presence(self, deepest: torch.Tensor) -> torch.Tensor | None:
-        if self.presence_head is None:
-            return None
-        pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], dim=1)
-        return self.presence_head(self.dropout(pooled[:, :, None, None])[:, :, 0, 0])
-
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
         """Run the body once on a blank tile and return the channels it gives."""
-        channels = input_channels(self.config)
+        blank = [torch.zeros(1, input_channels(self.config), self.padded, self.padded)]
+        if self.config.depth_input == "inside":
+            blank.append(torch.zeros(1, 1, 1, 1))
         self.body.eval()
         try:
-            output = self.body(torch.zeros(1, channels, self.padded, self.padded))
+            output = self.body(*blank)
         except Exception as error:  # whatever a library's layers raise
             raise ModelError(
                 f"{self.config.architecture} cannot take {self.padded} pixels "
-                f"({' '.join(str(error).split())[:200]}). Change model.input_size, "
-                "model.encoder or the number of model.decoder_channels."
+                f"({in_one_line(error)}). Change model.input_size, model.encoder or the number of "
+                "model.decoder_channels."
             ) from error
         self.body.train()
         return output.decoded.shape[1], output.deepest.shape[1]

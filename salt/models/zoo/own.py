@@ -18,13 +18,20 @@ def build_plain_unet(config: ModelConfig) -> ZooNetwork:
         upsampling=config.upsampling,
         skip_attention=config.skip_attention,
         deep_supervision=config.deep_supervision,
+        depth_inside=config.depth_input == "inside",
+        hypercolumn=config.hypercolumn,
     )
     return ZooNetwork(config, body, 2 ** len(config.decoder_channels))
 
 
 def build_residual_unet(config: ModelConfig) -> ZooNetwork:
     """The residual U-Net on unpadded tiles; see `ResidualUnet`."""
-    return ZooNetwork(config, ResidualUnet(**_settings(config)))
+    body = ResidualUnet(
+        **_settings(config),
+        depth_inside=config.depth_input == "inside",
+        hypercolumn=config.hypercolumn,
+    )
+    return ZooNetwork(config, body)
 
 
 def build_segnet(config: ModelConfig) -> ZooNetwork:

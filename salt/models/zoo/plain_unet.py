@@ -1,11 +1,17 @@
 """The plain U-Net (Ronneberger et al. 2015, arXiv:1505.04597), padded convolutions."""
 
-import itertools
-
 import torch
 from torch import nn
 
-from salt.models.zoo.layers import Style, UpBlock, descend, doubling_widths, way_down
+from salt.models.decoder import Hypercolumn
+from salt.models.zoo.layers import (
+    Style,
+    UpBlock,
+    descend,
+    doubling_widths,
+    joined_with_depth,
+    way_down,
+)
 from salt.models.zoo.network import BodyOutput
 
 
@@ -17,6 +23,8 @@ class PlainUnet(nn.Module):
         upsampling: `nearest` (with a convolution) or `transposed`.
         skip_attention: `none` or `spatial`.
         deep_supervision: in training also give logits of all levels but the finest.
+        depth_inside: join the tile's depth to the coarsest features.
+        hypercolumn: give all decoder levels side by side, not the finest alone.
     """
 
     def __init__(
@@ -29,24 +37,31 @@ class PlainUnet(nn.Module):
         upsampling: str,
         skip_attention: str,
         deep_supervision: bool,
+        depth_inside: bool = False,
+        hypercolumn: bool = False,
     ) -> None:
         super().__init__()
         widths = doubling_widths(width, levels)
         self.down = way_down(in_channels, widths, style)
+        decoded = widths[-2::-1]  # coarse to fine
+        incoming = [widths[-1] + depth_inside, *decoded[:-1]]
         self.up = nn.ModuleList(
             UpBlock(coarse, fine, style, upsampling, skip_attention)
-            for coarse, fine in itertools.pairwise(reversed(widths))
+            for coarse, fine in zip(incoming, decoded, strict=True)
         )
-        coarser = widths[-2:0:-1] if deep_supervision else []
+        coarser = decoded[:-1] if deep_supervision else []
         self.auxiliary = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in coarser)
+        self.hypercolumn = Hypercolumn(decoded) if hypercolumn else None
 
-    def forward(self, images: torch.Tensor) -> BodyOutput:
-        """Decode [B, C, S, S] to full resolution."""
+    def forward(self, images: torch.Tensor, depth: torch.Tensor | None = None) -> BodyOutput:
+        """Decode [B, C, S, S] to full resolution, told depths [B, 1, 1, 1] if they go inside."""
         skips = descend(self.down, images)
-        deepest = skips.pop()
+        deepest = joined_with_depth(skips.pop(), depth)
         decoded = [deepest]
         for block in self.up:
             decoded.append(block(decoded[-1], skips.pop()))
         coarser = decoded[1:-1] if self.training and self.auxiliary else []
         pairs = zip(self.auxiliary, coarser, strict=bool(coarser))
-        return BodyOutput(decoded[-1], deepest, tuple(head(level) for head, level in pairs))
+        auxiliary = tuple(head(level) for head, level in pairs)
+        whole = decoded[-1] if self.hypercolumn is None else self.hypercolumn(decoded[1:])
+        return BodyOutput(whole, deepest, auxiliary)

@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from salt.models.zoo.layers import Style, descend, doubling_widths
+from salt.models.decoder import Hypercolumn
+from salt.models.zoo.layers import Style, descend, doubling_widths, joined_with_depth
 from salt.models.zoo.network import BodyOutput
 
 
@@ -48,9 +49,20 @@ class ResidualUnet(nn.Module):
 
     Args:
         style: its dropout stands before every level but the first.
+        depth_inside: join the tile's depth to the coarsest features.
+        hypercolumn: give all decoder levels side by side, not the finest alone.
     """
 
-    def __init__(self, in_channels: int, *, width: int, levels: int, style: Style) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        width: int,
+        levels: int,
+        style: Style,
+        depth_inside: bool = False,
+        hypercolumn: bool = False,
+    ) -> None:
         super().__init__()
         widths = doubling_widths(width, levels)
         first = replace(style, dropout=0.0)
@@ -58,19 +70,26 @@ class ResidualUnet(nn.Module):
         self.enlarge, self.up = nn.ModuleList(), nn.ModuleList()
         for fine, coarse in itertools.pairwise(widths):
             self.down.append(ResidualLevel(fine, coarse, style))
-        for coarse, fine in itertools.pairwise(reversed(widths)):
+        decoded = widths[-2::-1]  # coarse to fine
+        incoming = [widths[-1] + depth_inside, *decoded[:-1]]
+        for coarse, fine in zip(incoming, decoded, strict=True):
             self.enlarge.append(nn.ConvTranspose2d(coarse, fine, 3, stride=2))
             self.up.append(ResidualLevel(2 * fine, fine, style))
+        self.hypercolumn = Hypercolumn(decoded) if hypercolumn else None
 
-    def forward(self, images: torch.Tensor) -> BodyOutput:
-        """Decode [B, C, S, S] to full resolution."""
+    def forward(self, images: torch.Tensor, depth: torch.Tensor | None = None) -> BodyOutput:
+        """Decode [B, C, S, S] to full resolution, told depths [B, 1, 1, 1] if they go inside."""
         skips = descend(self.down, images)
-        decoded = deepest = skips.pop()
+        decoded = deepest = joined_with_depth(skips.pop(), depth)
+        levels = []
         for enlarge, level in zip(self.enlarge, self.up, strict=True):
             skip = skips.pop()
             height, width = skip.shape[-2:]
             doubled = enlarge(decoded)[..., :height, :width]  # 2n + 1, cut to 2n where it is even
             decoded = level(torch.cat([doubled, skip], dim=1))
+            levels.append(decoded)
+        if self.hypercolumn is not None:
+            decoded = self.hypercolumn(levels)
         return BodyOutput(decoded, deepest)
 
 

@@ -5,15 +5,14 @@ heads stand behind a dropout site, see `salt.models.zoo.network`.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from salt.models.encoder import require_whole, stem_channels, timm_settings, widen_stem
+from salt.models.encoder import stem_channels, timm_settings, widen_stem
+from salt.models.pretrained import find_checkpoint
 from salt.models.segmenter import ModelConfig
-from salt.models.weights import read_weights
 from salt.models.zoo.network import BodyOutput, ZooNetwork, input_channels, padded_size
 
 ATROUS_RATES = (2, 4, 6)  # the paper's 6, 12, 18 are for grids of 32, a tile's coarsest has 8
@@ -81,21 +80,21 @@ def build_smp(config: ModelConfig, model_class: str) -> ZooNetwork:
         depths=config.encoder_depths,
     )
     passed = {key: timm_options[key] for key in timm_options.keys() - {"in_chans", "out_indices"}}
-    local = weights not in ("none", "imagenet")
-    if local:
-        checkpoint = read_weights(Path(weights))
-        passed["pretrained_cfg_overlay"] = {"file": weights}
+    checkpoint = None
+    if weights != "none":
+        checkpoint = find_checkpoint(name, timm_options, weights)
+        passed["pretrained_cfg_overlay"] = checkpoint.overlay
     model = getattr(smp, model_class)(
         f"tu-{name}",
         encoder_depth=depth,
-        encoder_weights=None if weights == "none" else True,
+        encoder_weights=None if checkpoint is None else True,
         in_channels=in_channels,
         **OPTIONS[model_class](config),
         **passed,
     )
     if model_class == "UnetPlusPlus":  # its last block would attend to a skip it does not have
         model.decoder.blocks[f"x_0_{depth - 1}"].attention1 = nn.Identity()
-    if local:
-        require_whole(model.encoder.model, name, timm_options, checkpoint, weights)
+    if checkpoint is not None:
+        checkpoint.require_whole(model.encoder.model)
     widen_stem(model.encoder.model, appended)
     return ZooNetwork(config, EncoderDecoder(model), multiple)
