@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from salt.errors import StoreError, TrainingError
-from salt.files import replacing
+from salt.models.weights import save_weights
 
 STATE = "state.safetensors"
 FRAME = tuple(  # cannot change a weight
@@ -49,10 +48,12 @@ def resume_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
 
 
 def save_state(folder: Path, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
-    """Replace the state in `folder` as one file."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(folder / STATE) as part:
-        save_file(contiguous, part, metadata={"counters": json.dumps(counters)})
+    """Replace the state in `folder` as one file.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    save_weights(tensors, folder / STATE, {"counters": json.dumps(counters)})
 
 
 def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
