@@ -79,6 +79,7 @@ class Fit:
             config.snapshots, self._steps(config.epochs), config.warmup_share, config.cycles
         )
         self.best: dict[str, torch.Tensor] = {}
+        self.summed: list[str] = []  # ids of the tiles whose gradients are summed
         self.progress = _Progress()
 
     def run(self, report: Report) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
@@ -127,26 +128,28 @@ class Fit:
     def _step(self, batch: Any, epoch: int, index: int) -> float:
         """Add a batch's gradient; update the weights behind the last of those that go together."""
         together, steps = self.config.accumulate, self.task.steps()
+        if index % together == 0:
+            self.optimiser.zero_grad(set_to_none=True)
+            self.summed = []
+        self.summed += batch.ids
         with self.autocast:
             loss = self.task.loss(self.model, batch, epoch / max(self.config.epochs - 1, 1))
         value = self.processes.mean(loss)
-        self._require_finite("loss", value, batch, epoch)
-        if index % together == 0:
-            self.optimiser.zero_grad(set_to_none=True)
+        self._require_finite("loss", value, batch.ids, epoch)
         count = min(together, steps - index // together * together)  # an epoch's last are fewer
         self.scaler.scale(loss / count).backward()
         if (index + 1) % together == 0 or index + 1 == steps:
-            self._update(batch, epoch)
+            self._update(epoch)
             if self._steps(epoch) + index // together in self.snapshots.steps:
                 self.snapshots.keep(self._current())
         return value
 
-    def _update(self, batch: Any, epoch: int) -> None:
+    def _update(self, epoch: int) -> None:
         self.processes.average_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if self.scaler.get_scale() <= 1:  # above, the scaler skips the step and halves the scale
-            self._require_finite("gradient's norm", norm.item(), batch, epoch)
+            self._require_finite("gradient's norm", norm.item(), self.summed, epoch)
         if self.config.normalise_gradients:
             normalise_gradients(self.model.parameters())
         self.scaler.step(self.optimiser)
@@ -154,13 +157,13 @@ class Fit:
         if self.average is not None:
             self.average.update(self.model)
 
-    def _require_finite(self, name: str, value: float, batch: Any, epoch: int) -> None:
+    def _require_finite(self, name: str, value: float, ids: list[str], epoch: int) -> None:
         if not math.isfinite(value):
-            ids = self.processes.joined(batch.ids)
             self.processes.refuse(
                 f"{self.task.name}: the {name} is {value} in epoch {epoch + 1} on tiles "
-                f"{', '.join(ids)}; expected a finite number. Lower the learning rate or "
-                f"look at these tiles; the last good epoch is kept in {self.folder}."
+                f"{', '.join(self.processes.joined(ids))}; expected a finite number. Look at these "
+                "tiles, or lower the learning rate (changed settings start anew). The last good "
+                f"epoch, for unchanged ones, is kept in {self.folder}."
             )
 
     def _set_rate(self, epoch: int, index: int) -> float:

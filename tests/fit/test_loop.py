@@ -115,3 +115,21 @@ def test_a_gradient_that_is_no_number_is_refused_before_it_reaches_the_weights(
     with pytest.raises(TrainingError, match=r"the gradient's norm is nan in epoch 1 on tiles 0-0-"):
         run(tmp_path, Steep())
     assert checkpoint.load_state(tmp_path) is None
+
+
+@pytest.mark.parametrize(("spoilt", "named"), [(0, ["0-0-0", "0-1-7"]), (2, ["0-2-0", "0-2-7"])])
+def test_a_gradient_that_is_no_number_names_all_tiles_that_it_is_the_sum_of(
+    tmp_path: Path, spoilt: int, named: list[str]
+) -> None:
+    """Three batches of eight tiles, two a step: the fault may be in the first of them."""
+
+    class Steep(Line):
+        def loss(self, model: nn.Module, batch: Points, share: float) -> torch.Tensor:
+            error = super().loss(model, batch, share)
+            return error + (0 * error).sqrt() if len(self.shares) == spoilt + 1 else error
+
+    with pytest.raises(TrainingError, match="the gradient's norm is nan in epoch 1") as refused:
+        run(tmp_path, Steep(), replace(CONFIG, accumulate=2))
+    tiles = str(refused.value).partition("on tiles ")[2].partition(";")[0].split(", ")
+    assert [tiles[0], tiles[-1]] == named
+    assert len(tiles) == (16 if spoilt == 0 else 8)
