@@ -93,7 +93,7 @@ class Fit:
             started = time.monotonic()
             row = self._train_epoch(self.progress.epoch)
             row |= self._validate()
-            if self.epoch_average and row["epoch"] >= self.config.swa_start * self.config.epochs:
+            if self.epoch_average and row["epoch"] >= self.config.first_averaged:
                 self.epoch_average.update(self._current())
             self.progress.history.append(row)
             self.progress.epoch += 1
@@ -106,8 +106,7 @@ class Fit:
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
         self.processes.reseed(epoch)
-        if self.config.freeze_encoder_epochs:
-            freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
+        self._freeze(epoch)
         steps, total = self.task.steps(), 0.0
         rate = 0.0
         progress = tqdm(
@@ -124,6 +123,10 @@ class Fit:
             rate = self._set_rate(epoch, index)
             total += self._step(batch.to(self.device), epoch, index)
         return {"epoch": epoch, "learning_rate": rate, "train_loss": total / max(steps, 1)}
+
+    def _freeze(self, epoch: int) -> None:
+        if self.config.freeze_encoder_epochs:
+            freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
 
     def _step(self, batch: Any, epoch: int, index: int) -> float:
         """Add a batch's gradient; update the weights behind the last of those that go together."""
@@ -221,6 +224,7 @@ class Fit:
         if self.epoch_average is None or not self.epoch_average.epochs:
             return self.best or self._current()
         self.model.load_state_dict(self.epoch_average.mean)
+        self._freeze(self.progress.epoch - 1)  # as in the last epoch, in a continued run too
         with torch.no_grad(), recomputed_batch_norm(self.model):
             for batch in self.task.batches(self.config.epochs):  # drawn anew
                 with self.autocast:

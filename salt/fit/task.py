@@ -1,5 +1,6 @@
 """What the training loop fits, and by which settings."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,9 +18,9 @@ class FitConfig:
     tiles is a matter of luck, and the best of many the more so. The best epoch is the result;
     `early_stopping` epochs without a better one end it, 0 never does. Without a validation
     score the last epoch's weights are the result; with `swa_start` below 1 it is the mean of
-    the epochs' weights from that share of training on. With `snapshots`, which needs the schedule
-    `warm_restarts`, it is the last epoch's weights whatever the score; those at the ends of the
-    cycles before it are kept as well.
+    the weights of all epochs that end behind that share of training. With `snapshots`, which needs
+    the schedule `warm_restarts`, it is the last epoch's weights whatever the score; those at the
+    ends of the cycles before it are kept as well.
     """
 
     epochs: int
@@ -45,6 +46,11 @@ class FitConfig:
     score_window: int = 1
     precision: str = "fp32"
     compile: bool = False
+
+    @property
+    def first_averaged(self) -> int:
+        """The first epoch, from 0, that ends behind `swa_start`: the last one at the latest."""
+        return min(math.floor(self.swa_start * self.epochs), self.epochs - 1)
 
 
 class Task(Protocol):

@@ -179,6 +179,30 @@ def test_averaged_epochs_of_a_moving_average_are_of_that(tmp_path: Path) -> None
     torch.testing.assert_close(state["head.weight"], (late[0] + late[1]) / 2)
 
 
+@pytest.mark.parametrize(
+    ("swa_start", "averaged"), [(0.0, 4), (0.49, 3), (0.5, 2), (0.74, 2), (0.75, 1), (0.99, 1)]
+)
+def test_epochs_that_end_behind_the_share_are_averaged_at_least_the_last(
+    tmp_path: Path, swa_start: float, averaged: int
+) -> None:
+    task = Line()
+    state, _ = run(tmp_path, task, replace(CONFIG, swa_start=swa_start))
+    late = [weights["head.weight"] for weights in task.validated[4 - averaged : 4]]
+    torch.testing.assert_close(state["head.weight"], torch.stack(late).mean(0))
+    assert len(task.validated) == 4 + 1  # the mean as well
+
+
+def test_a_frozen_encoder_keeps_its_statistics_in_the_mean_of_epochs(tmp_path: Path) -> None:
+    """In a continued run that has only the mean left to take, too."""
+    config = replace(CONFIG, swa_start=0.5, freeze_encoder_epochs=4)
+    state, _ = run(tmp_path, config=config)
+    continued, _ = run(tmp_path, config=config)
+    started = line_model().state_dict()
+    for name in (key for key in started if key.startswith("encoder.")):
+        assert torch.equal(state[name], started[name]), name
+    assert_same(continued, state)
+
+
 def test_a_run_stopped_before_averaging_began_returns_its_best_epoch(tmp_path: Path) -> None:
     task = Line([0.5, 0.4, 0.3, 0.2])
     state, _ = run(tmp_path, task, replace(CONFIG, swa_start=0.9, early_stopping=1))
