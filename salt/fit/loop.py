@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -30,7 +29,7 @@ from salt.fit.optimiser import (
     set_learning_rate,
 )
 from salt.fit.processes import Processes
-from salt.fit.schedule import plateau_factor, rate_factor
+from salt.fit.schedule import plateau_factor, rate_factor, windowed_scores
 from salt.fit.snapshots import Snapshots
 from salt.fit.task import FitConfig, Report, Task
 from salt.models.precision import autocast
@@ -179,7 +178,7 @@ class Fit:
             cycles=config.cycles,
         )
         if config.schedule == "plateau":
-            scores = [row["validation_score"] for row in self.progress.history]
+            scores = self._scores()
             factor *= plateau_factor(scores, config.plateau_patience, config.plateau_factor)
         rate = config.learning_rate * factor
         set_learning_rate(self.optimiser, rate)
@@ -199,16 +198,17 @@ class Fit:
                 f"{self.task.name}: train.schedule is plateau, but there are no validation tiles; "
                 "expected some. Raise train.validation_share or choose another schedule."
             )
-        score = self._score(scores.get("validation_score", math.nan))
-        if score > self.progress.best_score:
-            self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
+        windowed = self._scores(scores.get("validation_score", math.nan))
+        if windowed and windowed[-1] > self.progress.best_score:
+            self.progress.best_score, self.progress.best_epoch = windowed[-1], self.progress.epoch
             self.best = {name: value.clone() for name, value in self._current().items()}
         return scores
 
-    def _score(self, latest: float) -> float:
-        """Return the mean of the latest validation score and those before it in the window."""
-        before = [row.get("validation_score", math.nan) for row in self.progress.history]
-        return float(np.mean([*before, latest][-self.config.score_window :]))
+    def _scores(self, *latest: float) -> list[float]:
+        """Return the score of each epoch from the one that fills the window, up to the latest."""
+        scores = [row.get("validation_score", math.nan) for row in self.progress.history]
+        window = min(self.config.score_window, self.config.epochs)
+        return windowed_scores([*scores, *latest], window)
 
     def _current(self) -> dict[str, torch.Tensor]:
         """The weights inference uses: the average where there is one."""

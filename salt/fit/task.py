@@ -15,12 +15,14 @@ class FitConfig:
     """How to train; each name is that of the section `train` of params.yaml.
 
     An epoch's score is the mean over the last `score_window` validations: a single one on few
-    tiles is a matter of luck, and the best of many the more so. The best epoch is the result;
-    `early_stopping` epochs without a better one end it, 0 never does. Without a validation
-    score the last epoch's weights are the result; with `swa_start` below 1 it is the mean of
-    the weights of all epochs that end behind that share of training. With `snapshots`, which needs
-    the schedule `warm_restarts`, it is the last epoch's weights whatever the score; those at the
-    ends of the cycles before it are kept as well.
+    tiles is a matter of luck, and the best of many the more so. Epochs before there are as many
+    have none; in a run of fewer epochs only the last one has a score. The best epoch is the
+    result, `early_stopping` epochs without a better one end the run (0: none do), and the schedule
+    `plateau` goes by the same scores. Without a validation score the last epoch's weights are the
+    result; with `swa_start` below 1 it is the mean of the weights of all epochs that end behind
+    that share of training. With `snapshots`, which needs the schedule `warm_restarts`, it is the
+    last epoch's weights whatever the score; those at the ends of the cycles before it are kept as
+    well.
     """
 
     epochs: int

@@ -89,6 +89,15 @@ def test_on_a_plateau_of_the_score_the_learning_rate_falls(tmp_path: Path) -> No
     assert history["learning_rate"].tolist() == pytest.approx(expected)
 
 
+def test_a_plateau_is_one_of_the_mean_over_the_window(tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=6, schedule="plateau", plateau_patience=0, plateau_factor=0.1)
+    config = replace(config, warmup_share=0.0, score_window=2)
+    _, history = run(tmp_path, Line([0.9, 0.1, 0.3, 0.2, 0.4, 0.3]), config)
+    # means from the second on: 0.5, 0.2, 0.25, 0.3; single scores would stall four times
+    expected = [0.05, 0.05, 0.05, 0.005, 0.0005, 0.00005]
+    assert history["learning_rate"].tolist() == pytest.approx(expected)
+
+
 def test_a_plateau_without_validation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="schedule is plateau, but there are no validation"):
         run(tmp_path, config=replace(CONFIG, schedule="plateau"))
