@@ -168,7 +168,7 @@ def time_parts(subject: Subject) -> dict[str, float]:
         fit.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clock.append(_now(subject))
-        fit._update(batch, 0)
+        fit._update(0)
         clock.append(_now(subject))
         rows.append(np.diff(clock))
     seconds = [plain, augmented - plain, whole - augmented, *np.median(rows[WARM_UP:], axis=0)]

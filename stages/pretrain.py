@@ -5,7 +5,7 @@ from pathlib import Path
 from salt import tracking
 from salt.augment import Augmentation, AugmentConfig
 from salt.errors import reported_errors
-from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.checkpoint import reserved, resume_folder
 from salt.fit.devices import open_device
 from salt.fit.pretraining import PretrainingTask, pretrain, read_images
 from salt.fit.processes import launch
@@ -57,7 +57,10 @@ def main() -> None:
     decides |= {"compile": params.train.compile, "processes": processes.count}
     inputs = [INGEST / "images.npy", INGEST / "tiles.csv", INDEX / "neighbours.csv"]
     resume = resume_folder("pretrain", decides, inputs)
-    with tracking.stage_run("pretrain", params=params.model_dump(), tracked=processes.first) as run:
+    with (
+        reserved(resume, processes),
+        tracking.stage_run("pretrain", params.model_dump(), tracked=processes.first) as run,
+    ):
         pretrain(
             task,
             config_from(model.model_dump()),
@@ -67,8 +70,6 @@ def main() -> None:
             report=run.metrics,
             processes=processes,
         )
-    if processes.first:
-        discard(resume)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from salt import tracking
 from salt.errors import reported_errors
-from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.checkpoint import reserved, resume_folder
 from salt.fit.devices import open_device
+from salt.fit.processes import Processes
 from salt.fit.refinement import fit_refiner
 from salt.fit.task import FitConfig
 from salt.params import load_params
@@ -29,7 +30,10 @@ def main(fold: int) -> None:
     decides = {"seed": params.seed, "refine": settings.model_dump(), "folds": folds}
     decides["precision"] = precision
     resume = resume_folder(f"refine@{fold}", decides, [*tiles, *others])
-    with tracking.stage_run("refine", params=params.model_dump(), fold=fold) as run:
+    with (
+        reserved(resume, Processes(device)),
+        tracking.stage_run("refine", params.model_dump(), fold) as run,
+    ):
         fit_refiner(
             UNCERTAINTY,
             INGEST,
@@ -49,7 +53,6 @@ def main(fold: int) -> None:
             device=device,
             report=run.metrics,
         )
-    discard(resume)
 
 
 if __name__ == "__main__":

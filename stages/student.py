@@ -8,7 +8,7 @@ from typing import Any
 from salt import tracking
 from salt.augment import AugmentConfig
 from salt.errors import reported_errors
-from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.checkpoint import reserved, resume_folder
 from salt.fit.devices import open_device
 from salt.fit.fold import fold_inputs
 from salt.fit.processes import launch
@@ -63,10 +63,11 @@ def main(fold: int) -> None:
     task = StudentTask(labelled, tiles, params.pseudo.weight)
     second = replace(first, epochs=params.pseudo.epochs, learning_rate=params.pseudo.learning_rate)
     where = dict[str, Any](start=teacher, out=out, resume=resume, processes=processes)
-    with tracking.stage_run("student", params.model_dump(), fold, processes.first) as run:
+    with (
+        reserved(resume, processes),
+        tracking.stage_run("student", params.model_dump(), fold, processes.first) as run,
+    ):
         fit_fold(task, model, second, anew=(), report=run.metrics, **where)
-    if processes.first:
-        discard(resume)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from salt import tracking
 from salt.augment import AugmentConfig
 from salt.errors import reported_errors
-from salt.fit.checkpoint import discard, resume_folder
+from salt.fit.checkpoint import reserved, resume_folder
 from salt.fit.devices import open_device
 from salt.fit.fold import fold_inputs
 from salt.fit.processes import launch
@@ -51,9 +51,10 @@ def main(fold: int) -> None:
     decides |= {"seed": params.seed, "train": settings.model_dump()}
     inputs = [*fold_inputs(*TILES), PRETRAIN / "weights.safetensors"]
     resume = resume_folder(f"train@{fold}", decides, inputs)
-    with tracking.stage_run(
-        "train", params=params.model_dump(), fold=fold, tracked=processes.first
-    ) as run:
+    with (
+        reserved(resume, processes),
+        tracking.stage_run("train", params.model_dump(), fold, processes.first) as run,
+    ):
         fit_fold(
             task,
             model,
@@ -65,8 +66,6 @@ def main(fold: int) -> None:
             report=run.metrics,
             processes=processes,
         )
-    if processes.first:
-        discard(resume)
 
 
 if __name__ == "__main__":

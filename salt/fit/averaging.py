@@ -50,10 +50,13 @@ class EpochAverage:
 def recomputed_batch_norm(model: nn.Module) -> Iterator[None]:
     """Collect batch-norm statistics anew from the batches that the model is run on inside.
 
-    They become the plain mean over these batches. All else is in evaluation mode.
+    They become the plain mean over these batches. Layers that are frozen, none of whose parameters
+    requires a gradient, keep theirs. All else is in evaluation mode.
     """
     layers = [
-        layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        layer
+        for layer in model.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not _frozen(layer)
     ]
     momenta = [layer.momentum for layer in layers]
     model.eval()
@@ -67,6 +70,11 @@ def recomputed_batch_norm(model: nn.Module) -> Iterator[None]:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         model.eval()
+
+
+def _frozen(layer: nn.Module) -> bool:
+    gradients = [parameter.requires_grad for parameter in layer.parameters()]
+    return bool(gradients) and not any(gradients)  # a layer without parameters learns statistics
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,21 +5,23 @@ random states, with the counters and the history as JSON in its metadata; it is 
 atomically after each epoch, so a kill at any moment leaves the last finished epoch.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from salt.errors import StoreError, TrainingError
-from salt.files import replacing
+from salt.fit.processes import Processes
+from salt.models.weights import save_weights
 
 STATE = "state.safetensors"
 FRAME = tuple(  # cannot change a weight
@@ -48,11 +50,41 @@ def resume_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
     return root / ".salt" / "resume" / f"{stage.replace('@', '-')}-{digest.hexdigest()[:16]}"
 
 
+@contextlib.contextmanager
+def reserved(folder: Path, processes: Processes) -> Iterator[None]:
+    """Keep a run's folder to it alone while the block runs, and delete it if that succeeds.
+
+    The first of its processes holds a lock on a file beside the folder. The system ends the lock
+    with the process, so that a killed run can be continued at once.
+
+    Raises:
+        TrainingError: another run with the same key is under way.
+        StoreError: there can be no lock file.
+    """
+    path = folder.with_name(f"{folder.name}.lock")
+    lock = _locked(path) if processes.first else None
+    if not processes.told_by_first({"free": lock is not None})["free"]:
+        processes.refuse(
+            f"{folder}: another run of the same settings is under way there; expected one at a "
+            "time. Wait for it to end, then run again."
+        )
+    try:
+        yield
+        if processes.first:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            lock.close()
+
+
 def save_state(folder: Path, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
-    """Replace the state in `folder` as one file."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(folder / STATE) as part:
-        save_file(contiguous, part, metadata={"counters": json.dumps(counters)})
+    """Replace the state in `folder` as one file.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    save_weights(tensors, folder / STATE, {"counters": json.dumps(counters)})
 
 
 def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -72,11 +104,6 @@ def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] |
         raise TrainingError(
             f"{path}: damaged resume state ({error}). Delete {folder} to start anew."
         ) from error
-
-
-def discard(folder: Path) -> None:
-    """Delete a finished run's resume state."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -130,6 +157,30 @@ def restore_random_states(states: dict[str, torch.Tensor]) -> None:
     for name, state in states.items():
         if name.startswith("cuda"):
             torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
+
+
+def _locked(path: Path) -> TextIO | None:
+    """Return the locked file, None where another process has it.
+
+    By lockf, not flock: loading processes, which outlive a killed run for seconds, would inherit
+    the latter's lock.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as opened:
+            lock = opened.enter_context(path.open("w"))
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                opened.pop_all()
+                return lock
+    except (BlockingIOError, FileNotFoundError):  # held, or deleted by a run that ended just now
+        pass
+    except OSError as error:
+        raise StoreError(
+            f"{path}: could not be locked ({error.strerror}); expected a writable folder on a file "
+            "system with locks. Mend that and rerun."
+        ) from error
+    return None
 
 
 def _content_digest(path: Path) -> bytes:

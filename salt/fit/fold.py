@@ -12,6 +12,8 @@ from salt.seeding import derive_seed
 from salt.stacks import lie_along_section, read_neighbours
 from salt.store import open_store
 
+STORE = ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")
+
 
 @dataclass(frozen=True)
 class FoldData:
@@ -109,7 +111,6 @@ def _whole_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 def fold_inputs(ingest: Path, index: Path, synthesize: Path) -> list[Path]:
     """Return the files that decide what a fold's training sees, for `resume_folder`."""
     return [
-        *(ingest / name for name in ("images.npy", "masks.npy", "ignore.npy", "tiles.csv")),
+        *(folder / name for folder in (ingest, synthesize) for name in STORE),
         *(index / name for name in ("neighbours.csv", "folds.csv")),
-        *(synthesize / name for name in ("images.npy", "masks.npy")),
     ]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -30,7 +29,7 @@ from salt.fit.optimiser import (
     set_learning_rate,
 )
 from salt.fit.processes import Processes
-from salt.fit.schedule import plateau_factor, rate_factor
+from salt.fit.schedule import plateau_factor, rate_factor, windowed_scores
 from salt.fit.snapshots import Snapshots
 from salt.fit.task import FitConfig, Report, Task
 from salt.models.precision import autocast
@@ -79,6 +78,7 @@ class Fit:
             config.snapshots, self._steps(config.epochs), config.warmup_share, config.cycles
         )
         self.best: dict[str, torch.Tensor] = {}
+        self.summed: list[str] = []  # ids of the tiles whose gradients are summed
         self.progress = _Progress()
 
     def run(self, report: Report) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
@@ -92,7 +92,7 @@ class Fit:
             started = time.monotonic()
             row = self._train_epoch(self.progress.epoch)
             row |= self._validate()
-            if self.epoch_average and row["epoch"] >= self.config.swa_start * self.config.epochs:
+            if self.epoch_average and row["epoch"] >= self.config.first_averaged:
                 self.epoch_average.update(self._current())
             self.progress.history.append(row)
             self.progress.epoch += 1
@@ -105,8 +105,7 @@ class Fit:
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
         self.processes.reseed(epoch)
-        if self.config.freeze_encoder_epochs:
-            freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
+        self._freeze(epoch)
         steps, total = self.task.steps(), 0.0
         rate = 0.0
         progress = tqdm(
@@ -124,29 +123,35 @@ class Fit:
             total += self._step(batch.to(self.device), epoch, index)
         return {"epoch": epoch, "learning_rate": rate, "train_loss": total / max(steps, 1)}
 
+    def _freeze(self, epoch: int) -> None:
+        if self.config.freeze_encoder_epochs:
+            freeze_encoder(self.model, frozen=epoch < self.config.freeze_encoder_epochs)
+
     def _step(self, batch: Any, epoch: int, index: int) -> float:
         """Add a batch's gradient; update the weights behind the last of those that go together."""
         together, steps = self.config.accumulate, self.task.steps()
+        if index % together == 0:
+            self.optimiser.zero_grad(set_to_none=True)
+            self.summed = []
+        self.summed += batch.ids
         with self.autocast:
             loss = self.task.loss(self.model, batch, epoch / max(self.config.epochs - 1, 1))
         value = self.processes.mean(loss)
-        self._require_finite("loss", value, batch, epoch)
-        if index % together == 0:
-            self.optimiser.zero_grad(set_to_none=True)
+        self._require_finite("loss", value, batch.ids, epoch)
         count = min(together, steps - index // together * together)  # an epoch's last are fewer
         self.scaler.scale(loss / count).backward()
         if (index + 1) % together == 0 or index + 1 == steps:
-            self._update(batch, epoch)
+            self._update(epoch)
             if self._steps(epoch) + index // together in self.snapshots.steps:
                 self.snapshots.keep(self._current())
         return value
 
-    def _update(self, batch: Any, epoch: int) -> None:
+    def _update(self, epoch: int) -> None:
         self.processes.average_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if self.scaler.get_scale() <= 1:  # above, the scaler skips the step and halves the scale
-            self._require_finite("gradient's norm", norm.item(), batch, epoch)
+            self._require_finite("gradient's norm", norm.item(), self.summed, epoch)
         if self.config.normalise_gradients:
             normalise_gradients(self.model.parameters())
         self.scaler.step(self.optimiser)
@@ -154,13 +159,13 @@ class Fit:
         if self.average is not None:
             self.average.update(self.model)
 
-    def _require_finite(self, name: str, value: float, batch: Any, epoch: int) -> None:
+    def _require_finite(self, name: str, value: float, ids: list[str], epoch: int) -> None:
         if not math.isfinite(value):
-            ids = self.processes.joined(batch.ids)
             self.processes.refuse(
                 f"{self.task.name}: the {name} is {value} in epoch {epoch + 1} on tiles "
-                f"{', '.join(ids)}; expected a finite number. Lower the learning rate or "
-                f"look at these tiles; the last good epoch is kept in {self.folder}."
+                f"{', '.join(self.processes.joined(ids))}; expected a finite number. Look at these "
+                "tiles, or lower the learning rate (changed settings start anew). The last good "
+                f"epoch, for unchanged ones, is kept in {self.folder}."
             )
 
     def _set_rate(self, epoch: int, index: int) -> float:
@@ -173,7 +178,7 @@ class Fit:
             cycles=config.cycles,
         )
         if config.schedule == "plateau":
-            scores = [row["validation_score"] for row in self.progress.history]
+            scores = self._scores()
             factor *= plateau_factor(scores, config.plateau_patience, config.plateau_factor)
         rate = config.learning_rate * factor
         set_learning_rate(self.optimiser, rate)
@@ -193,16 +198,17 @@ class Fit:
                 f"{self.task.name}: train.schedule is plateau, but there are no validation tiles; "
                 "expected some. Raise train.validation_share or choose another schedule."
             )
-        score = self._score(scores.get("validation_score", math.nan))
-        if score > self.progress.best_score:
-            self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
+        windowed = self._scores(scores.get("validation_score", math.nan))
+        if windowed and windowed[-1] > self.progress.best_score:
+            self.progress.best_score, self.progress.best_epoch = windowed[-1], self.progress.epoch
             self.best = {name: value.clone() for name, value in self._current().items()}
         return scores
 
-    def _score(self, latest: float) -> float:
-        """Return the mean of the latest validation score and those before it in the window."""
-        before = [row.get("validation_score", math.nan) for row in self.progress.history]
-        return float(np.mean([*before, latest][-self.config.score_window :]))
+    def _scores(self, *latest: float) -> list[float]:
+        """Return the score of each epoch from the one that fills the window, up to the latest."""
+        scores = [row.get("validation_score", math.nan) for row in self.progress.history]
+        window = min(self.config.score_window, self.config.epochs)
+        return windowed_scores([*scores, *latest], window)
 
     def _current(self) -> dict[str, torch.Tensor]:
         """The weights inference uses: the average where there is one."""
@@ -218,6 +224,7 @@ class Fit:
         if self.epoch_average is None or not self.epoch_average.epochs:
             return self.best or self._current()
         self.model.load_state_dict(self.epoch_average.mean)
+        self._freeze(self.progress.epoch - 1)  # as in the last epoch, in a continued run too
         with torch.no_grad(), recomputed_batch_norm(self.model):
             for batch in self.task.batches(self.config.epochs):  # drawn anew
                 with self.autocast:

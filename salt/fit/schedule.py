@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4  # of the peak; the paper's and PyTorch's
 
 
@@ -69,6 +71,15 @@ def one_cycle(step: int, total: int, rising_share: float) -> float:
     if step < top:
         return _along_cosine(ONE_CYCLE_START, 1.0, step / top)
     return _along_cosine(1.0, ONE_CYCLE_END, (step - top) / (total - 1 - top))
+
+
+def windowed_scores(scores: Sequence[float], window: int) -> list[float]:
+    """Return the mean of every `window` scores in a row; the first ends at score number `window`.
+
+    A mean of fewer would compete as an equal, and is the more a matter of luck.
+    """
+    ends = range(window, len(scores) + 1)
+    return [float(np.mean(scores[end - window : end])) for end in ends]
 
 
 def plateau_factor(scores: Sequence[float], patience: int, factor: float) -> float:

@@ -1,5 +1,6 @@
 """What the training loop fits, and by which settings."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,12 +15,14 @@ class FitConfig:
     """How to train; each name is that of the section `train` of params.yaml.
 
     An epoch's score is the mean over the last `score_window` validations: a single one on few
-    tiles is a matter of luck, and the best of many the more so. The best epoch is the result;
-    `early_stopping` epochs without a better one end it, 0 never does. Without a validation
-    score the last epoch's weights are the result; with `swa_start` below 1 it is the mean of
-    the epochs' weights from that share of training on. With `snapshots`, which needs the schedule
-    `warm_restarts`, it is the last epoch's weights whatever the score; those at the ends of the
-    cycles before it are kept as well.
+    tiles is a matter of luck, and the best of many the more so. Epochs before there are as many
+    have none; in a run of fewer epochs only the last one has a score. The best epoch is the
+    result, `early_stopping` epochs without a better one end the run (0: none do), and the schedule
+    `plateau` goes by the same scores. Without a validation score the last epoch's weights are the
+    result; with `swa_start` below 1 it is the mean of the weights of all epochs that end behind
+    that share of training. With `snapshots`, which needs the schedule `warm_restarts`, it is the
+    last epoch's weights whatever the score; those at the ends of the cycles before it are kept as
+    well.
     """
 
     epochs: int
@@ -45,6 +48,11 @@ class FitConfig:
     score_window: int = 1
     precision: str = "fp32"
     compile: bool = False
+
+    @property
+    def first_averaged(self) -> int:
+        """The first epoch, from 0, that ends behind `swa_start`: the last one at the latest."""
+        return min(math.floor(self.swa_start * self.epochs), self.epochs - 1)
 
 
 class Task(Protocol):

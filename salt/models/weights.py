@@ -1,8 +1,10 @@
 """Weights as safetensors beside a JSON config; loading names every key that does not fit."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -10,18 +12,26 @@ from salt.errors import ModelError
 from salt.files import replacing
 
 
-def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a state dict as safetensors, atomically.
+def save_weights(
+    state: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a state dict, and texts with it, as safetensors, atomically.
 
     Every tensor is copied: safetensors refuses two names of one tensor, which modules that are
     registered twice have (MONAI's DynUNet).
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
     """
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
     with replacing(path) as part:
-        save_file(tensors, part)
+        try:
+            save_file(tensors, part, metadata=metadata)
+        except SafetensorError as error:  # its own kind for whatever the disk refuses
+            raise OSError(str(error)) from error
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

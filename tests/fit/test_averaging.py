@@ -66,3 +66,14 @@ def test_statistics_are_recomputed_as_the_mean_over_batches_and_momentum_returns
     assert model[0].running_var.item() == pytest.approx((2 + 18) / 2)
     assert model[0].momentum == 0.3
     assert not model[0].training
+
+
+def test_statistics_of_frozen_layers_stay_as_they_are() -> None:
+    frozen, without_parameters = nn.BatchNorm1d(1), nn.BatchNorm1d(1, affine=False)
+    frozen.requires_grad_(False).running_mean.fill_(0.5)
+    model = nn.Sequential(frozen, without_parameters)
+    with recomputed_batch_norm(model):
+        model(torch.tensor([[2.5], [4.5]]))
+    assert frozen.running_mean.item() == 0.5
+    assert frozen.num_batches_tracked.item() == 0
+    assert without_parameters.running_mean.item() == pytest.approx(3, rel=1e-4)

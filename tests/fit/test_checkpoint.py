@@ -91,13 +91,6 @@ def test_a_damaged_state_says_which_folder_to_delete(tmp_path: Path) -> None:
         checkpoint.load_state(tmp_path)
 
 
-def test_discarding_a_state_twice_does_no_harm(tmp_path: Path) -> None:
-    checkpoint.save_state(tmp_path / "run", {}, {})
-    for _ in range(2):
-        checkpoint.discard(tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_prefixes_go_on_and_come_off() -> None:
     tensors = {"a.b": torch.zeros(1), "c": torch.ones(1)}
     joined = checkpoint.prefixed("x.", tensors) | checkpoint.prefixed("y.", tensors)

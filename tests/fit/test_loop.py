@@ -75,6 +75,26 @@ def test_the_best_epoch_is_that_of_the_best_mean_over_the_window(tmp_path: Path)
     assert_same(state, task.validated[5])  # means 0.1, 0.45, 0.37, 0.53, 0.5, 0.6
 
 
+def test_a_lucky_first_epoch_does_not_compete_with_means(tmp_path: Path) -> None:
+    task = Line(scores=[0.9, 0.2, 0.4, 0.5, 0.6, 0.7])
+    state, _ = run(tmp_path, task, replace(CONFIG, epochs=6, score_window=3))
+    assert_same(state, task.validated[5])  # means from the third on: 0.5, 0.37, 0.5, 0.6
+
+
+def test_of_fewer_epochs_than_the_window_the_last_is_the_result(tmp_path: Path) -> None:
+    task = Line(scores=[0.9, 0.1, 0.2, 0.3])
+    assert_same(run(tmp_path, task, replace(CONFIG, score_window=9))[0], task.validated[3])
+
+
+def test_early_stopping_begins_to_wait_once_the_window_is_full(tmp_path: Path) -> None:
+    task = Line(scores=[0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
+    state, history = run(
+        tmp_path, task, replace(CONFIG, epochs=6, early_stopping=1, score_window=3)
+    )
+    assert len(history) == 4
+    assert_same(state, task.validated[2])
+
+
 def test_without_early_stopping_the_run_goes_to_its_end(tmp_path: Path) -> None:
     _, history = run(tmp_path, Line(scores=[0.9, 0.1, 0.1, 0.1]))
     assert len(history) == 4
@@ -115,3 +135,21 @@ def test_a_gradient_that_is_no_number_is_refused_before_it_reaches_the_weights(
     with pytest.raises(TrainingError, match=r"the gradient's norm is nan in epoch 1 on tiles 0-0-"):
         run(tmp_path, Steep())
     assert checkpoint.load_state(tmp_path) is None
+
+
+@pytest.mark.parametrize(("spoilt", "named"), [(0, ["0-0-0", "0-1-7"]), (2, ["0-2-0", "0-2-7"])])
+def test_a_gradient_that_is_no_number_names_all_tiles_that_it_is_the_sum_of(
+    tmp_path: Path, spoilt: int, named: list[str]
+) -> None:
+    """Three batches of eight tiles, two a step: the fault may be in the first of them."""
+
+    class Steep(Line):
+        def loss(self, model: nn.Module, batch: Points, share: float) -> torch.Tensor:
+            error = super().loss(model, batch, share)
+            return error + (0 * error).sqrt() if len(self.shares) == spoilt + 1 else error
+
+    with pytest.raises(TrainingError, match="the gradient's norm is nan in epoch 1") as refused:
+        run(tmp_path, Steep(), replace(CONFIG, accumulate=2))
+    tiles = str(refused.value).partition("on tiles ")[2].partition(";")[0].split(", ")
+    assert [tiles[0], tiles[-1]] == named
+    assert len(tiles) == (16 if spoilt == 0 else 8)

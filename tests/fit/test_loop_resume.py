@@ -48,6 +48,22 @@ def test_a_run_broken_off_and_continued_equals_an_undisturbed_one(
     pd.testing.assert_frame_equal(history, whole_history)
 
 
+@pytest.mark.parametrize("broken_epoch", [2, 3])
+def test_patience_that_ran_out_before_the_last_epoch_ends_a_continued_run_as_well(
+    tmp_path: Path, broken_epoch: int
+) -> None:
+    config, scores = replace(CONFIG, epochs=6, early_stopping=2), [0.1, 0.5, 0.4, 0.3, 0.9, 0.9]
+    expected, whole_history = run(tmp_path / "whole", Line(scores), config)
+    broken = Line(scores)
+    broken.broken_epoch = broken_epoch
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", broken, config)
+    state, history = run(tmp_path / "broken", Line(scores[broken_epoch:]), config)
+    assert len(history) == 4
+    pd.testing.assert_frame_equal(history, whole_history)
+    assert_same(state, expected)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     expected, _ = run(tmp_path)
     again = Line()

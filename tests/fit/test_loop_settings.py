@@ -89,6 +89,15 @@ def test_on_a_plateau_of_the_score_the_learning_rate_falls(tmp_path: Path) -> No
     assert history["learning_rate"].tolist() == pytest.approx(expected)
 
 
+def test_a_plateau_is_one_of_the_mean_over_the_window(tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=6, schedule="plateau", plateau_patience=0, plateau_factor=0.1)
+    config = replace(config, warmup_share=0.0, score_window=2)
+    _, history = run(tmp_path, Line([0.9, 0.1, 0.3, 0.2, 0.4, 0.3]), config)
+    # means from the second on: 0.5, 0.2, 0.25, 0.3; single scores would stall four times
+    expected = [0.05, 0.05, 0.05, 0.005, 0.0005, 0.00005]
+    assert history["learning_rate"].tolist() == pytest.approx(expected)
+
+
 def test_a_plateau_without_validation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="schedule is plateau, but there are no validation"):
         run(tmp_path, config=replace(CONFIG, schedule="plateau"))
@@ -177,6 +186,30 @@ def test_averaged_epochs_of_a_moving_average_are_of_that(tmp_path: Path) -> None
     state, _ = run(tmp_path, task, replace(CONFIG, swa_start=0.5, ema_decay=0.9))
     late = [weights["head.weight"] for weights in task.validated[2:4]]
     torch.testing.assert_close(state["head.weight"], (late[0] + late[1]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("swa_start", "averaged"), [(0.0, 4), (0.49, 3), (0.5, 2), (0.74, 2), (0.75, 1), (0.99, 1)]
+)
+def test_epochs_that_end_behind_the_share_are_averaged_at_least_the_last(
+    tmp_path: Path, swa_start: float, averaged: int
+) -> None:
+    task = Line()
+    state, _ = run(tmp_path, task, replace(CONFIG, swa_start=swa_start))
+    late = [weights["head.weight"] for weights in task.validated[4 - averaged : 4]]
+    torch.testing.assert_close(state["head.weight"], torch.stack(late).mean(0))
+    assert len(task.validated) == 4 + 1  # the mean as well
+
+
+def test_a_frozen_encoder_keeps_its_statistics_in_the_mean_of_epochs(tmp_path: Path) -> None:
+    """In a continued run that has only the mean left to take, too."""
+    config = replace(CONFIG, swa_start=0.5, freeze_encoder_epochs=4)
+    state, _ = run(tmp_path, config=config)
+    continued, _ = run(tmp_path, config=config)
+    started = line_model().state_dict()
+    for name in (key for key in started if key.startswith("encoder.")):
+        assert torch.equal(state[name], started[name]), name
+    assert_same(continued, state)
 
 
 def test_a_run_stopped_before_averaging_began_returns_its_best_epoch(tmp_path: Path) -> None:

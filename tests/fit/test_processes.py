@@ -58,14 +58,22 @@ def test_each_tile_is_seen_once_an_epoch_by_one_of_the_processes(runs: Path, epo
     assert len(halves[0]) == len(halves[1])
 
 
-def test_two_processes_reach_the_weights_and_scores_of_one(runs: Path) -> None:
+@pytest.mark.parametrize("fitted", ["tiles", "scored"])
+def test_two_processes_reach_the_weights_and_scores_of_one(runs: Path, fitted: str) -> None:
     """To 1e-6: means of halves round otherwise than means of wholes."""
-    one, two = (read_weights(runs / name / "tiles.safetensors") for name in ("one", "two"))
+    one, two = (read_weights(runs / name / f"{fitted}.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=0)
-    one, two = (read_csv(runs / name / "tiles.csv", ()) for name in ("one", "two"))
+    one, two = (read_csv(runs / name / f"{fitted}.csv", ()) for name in ("one", "two"))
     pd.testing.assert_frame_equal(two, one, atol=1e-6, rtol=0)
+
+
+def test_scores_that_one_process_knows_lower_the_rate_and_end_the_run_of_both(runs: Path) -> None:
+    history = read_csv(runs / "two/scored.csv", ())
+    assert history["validation_score"].tolist() == [0.1, 0.5, 0.6, 0.4, 0.3]
+    expected = [0.05, 0.05, 0.05, 0.05, 0.025]  # halved behind the fourth, and stopped
+    assert history["learning_rate"].tolist() == pytest.approx(expected)
 
 
 def test_a_broken_run_of_two_processes_continues_as_if_nothing_was(runs: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exact resume of whole stages after SIGKILL, averages, validation and early stopping included."""
+"""Exact resume of whole stages after SIGKILL, averages and validation included."""
 
 import re
 import shutil
@@ -27,7 +27,6 @@ def runs(finished_project: Path, tmp_path_factory: pytest.TempPathFactory):
             train={
                 "epochs": 3,
                 "ema_decay": 0.9,
-                "early_stopping": 2,
                 "accumulate": 2,
                 "schedule": "warm_restarts",
                 "cycles": 2,
@@ -73,7 +72,13 @@ def test_nothing_is_left_to_resume(runs) -> None:
         assert list((runs[0] / name).glob(".salt/resume/*")) == []
 
 
-@pytest.mark.parametrize("changed", ["pretrain/weights.safetensors", "index/folds.csv"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *("pretrain/weights.safetensors", "index/folds.csv"),
+        *("synthesize/ignore.npy", "synthesize/tiles.csv"),
+    ],
+)
 def test_a_run_on_other_inputs_is_not_continued(
     finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:

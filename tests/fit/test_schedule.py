@@ -10,6 +10,7 @@ from salt.fit.schedule import (
     warm_restarts,
     warmup_constant,
     warmup_cosine,
+    windowed_scores,
 )
 
 
@@ -83,6 +84,13 @@ def test_a_plateau_is_pytorchs(patience: int) -> None:
         reference.step(score)
         factor = plateau_factor(scores[: epoch + 1], patience, 0.5)
         assert factor == optimiser.param_groups[0]["lr"]
+
+
+def test_a_window_has_its_first_mean_once_it_is_full() -> None:
+    scores = [0.9, 0.3, 0.6, 0.0]
+    assert windowed_scores(scores, 3) == pytest.approx([0.6, 0.3])
+    assert windowed_scores(scores, 1) == scores
+    assert windowed_scores(scores, 5) == []
 
 
 def test_each_name_of_the_parameters_is_a_schedule_of_its_own() -> None:

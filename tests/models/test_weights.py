@@ -1,10 +1,12 @@
+import resource
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
-from salt.errors import ModelError
+from salt.errors import ModelError, StoreError
 from salt.models.weights import load_weights, read_weights, save_weights
 
 
@@ -35,6 +37,26 @@ def test_tensors_keep_their_values_whatever_their_layout(tmp_path: Path) -> None
     tensor = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
     save_weights({"t": tensor}, tmp_path / "w.safetensors")
     assert torch.equal(read_weights(tmp_path / "w.safetensors")["t"], tensor)
+
+
+def test_texts_are_kept_with_the_tensors(saved: Path) -> None:
+    save_weights(read_weights(saved), saved, {"epoch": "3"})
+    with safe_open(saved, framework="pt") as handle:
+        assert handle.metadata() == {"epoch": "3"}
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_old_file_stays(saved: Path) -> None:
+    """A limit on the size of files stands for the full disk: the same refusal to write on."""
+    before, limits = saved.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    larger = {"t": torch.zeros(100_000)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"safetensors: could not be written .*expected a w"):
+            save_weights(larger, saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_a_missing_key_is_named(model: nn.Sequential, saved: Path) -> None:
