@@ -11,11 +11,12 @@ Three ways train a network on the same tiles, in turns, so that a busy moment hi
   same encoder and decoder channels, bfloat16, tiles in memory, Dice + focal loss without
   distances; only for a profile whose network that library has.
 
-Ratios are of images a second, medians over the rounds; above 1 `salt` is the faster. `parts`
-says where the time of a `salt` step goes, its data prepared in one process. `inference` compares
-prediction of this project with float32 on contiguous tensors. On a GPU there are also the share
-of the time that it waits for data, the memory, and the share of the rate that it reaches in a
-large bfloat16 matrix product.
+A turn is three epochs: the first warms up, the others are timed whole, with the start of their
+loading processes, which weighs more in these short epochs than in real ones. Ratios are of images
+a second, medians over the rounds; above 1 `salt` is the faster. `parts` says where the time of a
+`salt` step goes, its data prepared in one process. `inference` compares prediction of this project
+with float32 on contiguous tensors. On a GPU there are also the share of the time that it waits for
+data, the memory, and the share of the rate that it reaches in a large bfloat16 matrix product.
 """
 
 import argparse
@@ -34,7 +35,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_ways import (
     SEED,
-    WARM_UP,
     Pace,
     Subject,
     draw_tiles,
@@ -58,6 +58,7 @@ from salt.store import TILE_SIZE
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 20  # in an epoch of one way
+WARM_UP = 4  # steps whose parts are not timed
 MATRIX, PRODUCTS = 8192, 20  # side and number, to measure what the GPU can do
 SETTINGS = {  # the loss whose targets cost most, and no averages that other ways do not have
     "model": {"presence_head": True},

@@ -27,7 +27,7 @@ from salt.settings import Params
 from salt.store import TILE_SIZE
 
 SEED = 2018
-WARM_UP = 4  # steps that are not timed
+EPOCHS = 3  # of which the first is not timed; the others are, their start included
 
 
 @dataclass(frozen=True)
@@ -95,28 +95,36 @@ def write_pngs(subject: Subject) -> None:
         Image.fromarray(mask.astype(np.uint16) * 65535).save(subject.folder / f"{name}_mask.png")
 
 
-def paced(batches: Iterable[Any], step: Callable[[Any], Any], subject: Subject) -> Pace:
-    """Take a step on each batch and measure what comes behind the first ones."""
+def paced(
+    batches: Callable[[int], Iterable[Any]], step: Callable[[int, int, Any], Any], subject: Subject
+) -> Pace:
+    """Take a step (epoch, index, batch) on each of an epoch's batches and measure their pace."""
     ends, waits, since = [], [], time.perf_counter()
-    for batch in batches:
-        waits.append(time.perf_counter() - since)
-        step(batch)
-        subject.finish()
-        since = time.perf_counter()
-        ends.append(since)
+    for epoch in range(EPOCHS):
+        for index, batch in enumerate(batches(epoch)):
+            waits.append(time.perf_counter() - since)
+            step(epoch, index, batch)
+            subject.finish()
+            since = time.perf_counter()
+            ends.append(since)
     return _pace(ends, waits, subject.batch_size)
 
 
 def _pace(ends: list[float], waits: list[float], batch_size: int) -> Pace:
-    seconds, steps = ends[-1] - ends[WARM_UP - 1], len(ends) - WARM_UP
-    return Pace(batch_size * steps / seconds, sum(waits[WARM_UP:]) / seconds)
+    """Judge the whole epochs behind the first: new workers start with each, as in training."""
+    warm_up = len(ends) // EPOCHS
+    seconds = ends[-1] - ends[warm_up - 1]
+    return Pace(batch_size * (len(ends) - warm_up) / seconds, sum(waits[warm_up:]) / seconds)
 
 
 def train_salt(subject: Subject) -> Pace:
     """Train with this project's loop."""
     task, fit = salt_fit(subject)
-    steps = enumerate(task.batches(0))
-    return paced(steps, lambda step: fit._step(step[1].to(subject.device), 0, step[0]), subject)
+
+    def step(epoch: int, index: int, batch: Batch) -> None:
+        fit._step(batch.to(subject.device), epoch, index)
+
+    return paced(task.batches, step, subject)
 
 
 def salt_fit(subject: Subject) -> tuple[SegmentationTask, Fit]:
@@ -169,7 +177,7 @@ def train_plain(subject: Subject) -> Pace:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     config = subject.loss
 
-    def step(batch: Batch) -> None:
+    def step(epoch: int, index: int, batch: Batch) -> None:
         pairs = zip(batch.masks[:, 0].numpy(), 1 - batch.valid[:, 0].numpy(), strict=True)
         distances = [signed_distance(mask, ignore) for mask, ignore in pairs]
         batch = replace(batch, distance=torch.from_numpy(np.stack(distances))[:, None])
@@ -183,7 +191,8 @@ def train_plain(subject: Subject) -> Pace:
         optimiser.step()
         loss.item()
 
-    return paced(_loader(PngTiles(subject), subject, collate_fn=collate), step, subject)
+    loader = _loader(PngTiles(subject), subject, collate_fn=collate)
+    return paced(lambda epoch: loader, step, subject)
 
 
 def _loader(tiles: Dataset, subject: Subject, **options: Any) -> DataLoader:
@@ -246,7 +255,7 @@ def train_lightning_smp(subject: Subject) -> Pace:
             return torch.optim.AdamW(self.parameters(), lr=1e-3, weight_decay=0.01)
 
     trainer = lightning.Trainer(
-        max_epochs=1,
+        max_epochs=EPOCHS,
         accelerator=subject.device.type,
         devices=1,
         precision="bf16-mixed",
