@@ -86,6 +86,11 @@ class LineModel(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.head(self.encoder(inputs))
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        """What training may slow or freeze."""
+        return self.encoder
+
 
 def line_model() -> LineModel:
     torch.manual_seed(0)
