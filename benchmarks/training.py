@@ -60,8 +60,8 @@ RESULTS = Path(__file__).parent / "results"
 STEPS = 20  # in an epoch of one way
 WARM_UP = 4  # steps whose parts are not timed
 MATRIX, PRODUCTS = 8192, 20  # side and number, to measure what the GPU can do
-SETTINGS = {  # the loss whose targets cost most, and no averages that other ways do not have
-    "model": {"presence_head": True},
+SETTINGS = {  # the loss whose targets cost most, and nothing that other ways do not have
+    "model": {"presence_head": True, "hypercolumn": False},
     "loss": {
         "dice_weight": 1.0,
         "bce_weight": 0.0,
